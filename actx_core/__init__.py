@@ -1,0 +1,97 @@
+"""actx: any model + any data into a verified, resumable store of activations.
+
+Importing this package imports nothing heavy; public names are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actx_core.contracts import (
+        Analyzer,
+        Config,
+        Executor,
+        Format,
+        Input,
+        InputPath,
+        LazyArray,
+        ListedSource,
+        Model,
+        ModelConfig,
+        Pooler,
+        Source,
+        Store,
+    )
+    from actx_core.errors import (
+        ActxError,
+        AnalysisError,
+        ComponentConflict,
+        ComponentNotFound,
+        ConfigError,
+        ExecutionError,
+        Interrupted,
+        ModelError,
+        OutOfMemory,
+        PluginError,
+        SourceError,
+        StoreError,
+        TapError,
+    )
+    from actx_core.extract import extract
+    from actx_core.hookspecs import Component, hookimpl
+    from actx_core.results import Run, open_run
+    from actx_core.run import Pipeline
+    from actx_core.types import (
+        Activation,
+        ArraySpec,
+        Batch,
+        Job,
+        Pool,
+        Preview,
+        Progress,
+        Receipt,
+        Result,
+        Sample,
+        Shard,
+        Stage,
+        Tap,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "contracts": (
+        "Analyzer Config Executor Format Input InputPath LazyArray ListedSource Model ModelConfig"
+        " Pooler Source Store"
+    ),
+    "errors": (
+        "ActxError AnalysisError ComponentConflict ComponentNotFound ConfigError ExecutionError"
+        " Interrupted ModelError OutOfMemory PluginError SourceError StoreError TapError"
+    ),
+    "extract": "extract",
+    "hookspecs": "Component hookimpl",
+    "results": "Run open_run",
+    "run": "Pipeline",
+    "types": (
+        "Activation ArraySpec Batch Job Pool Preview Progress Receipt Result Sample Shard Stage Tap"
+    ),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = [  # noqa: PLE0604 (the names are those of _HOMES)
+    *_HOME
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'actx_core' has no attribute {name!r}")
+    value = getattr(import_module(f"actx_core.{_HOME[name]}"), name)
+    globals()[name] = value  # also where importing the submodule bound its own name (extract)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])
