@@ -1,0 +1,1 @@
+"""File formats for stored arrays: npy, HDF5 and Parquet."""
