@@ -1,0 +1,1 @@
+"""From TOML or a dict to a checked pipeline."""
