@@ -1,0 +1,1 @@
+"""Sources that need no domain: rows of arrays, and text."""
