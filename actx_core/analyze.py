@@ -1,0 +1,253 @@
+"""Analyses over a run: which arrays each gets, chains, and the cache by digest. Also exports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from actx_core.config.load import load_dict
+from actx_core.config.pipeline import AnalysisEntry, PipelineConfig
+from actx_core.contracts import Analyzer, Config, Input
+from actx_core.errors import AnalysisError, ConfigError
+from actx_core.files import encode, read_json, write_json
+from actx_core.hookspecs import Component
+from actx_core.plan import build_source
+from actx_core.registry import registry
+from actx_core.results import Run
+from actx_core.tables import read_table, to_table, write_csv, write_table
+from actx_core.types import Preview, Result, Stage
+
+Watch = Callable[[Stage], None]
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One stored result: the folder and what its result.json says."""
+
+    folder: Path
+    about: Mapping[str, Any]
+
+
+def analyze_run(
+    run: Run, config: PipelineConfig | None = None, watch: Watch | None = None
+) -> list[Path]:
+    """Run the pipeline's analyses; what is up to date is left alone. Returns the result folders.
+
+    Without ``config``, the run's own pipeline is taken.
+    """
+    config = config or own_config(run)
+    watch = watch or (lambda _: None)
+    folders = []
+    for entry, inputs in _jobs(run, config):
+        folder, digest = _place(run, entry, inputs)
+        folders.append(folder)
+        if _is_current(folder, digest):
+            continue
+        watch(Stage("analyze", f"{entry.id}: {', '.join(i.name for i in inputs)}"))
+        _analyze(entry, inputs, folder, digest)
+    return folders
+
+
+def stale(run: Run, config: PipelineConfig) -> bool:
+    """Whether any analysis would have to run."""
+    return any(
+        not _is_current(*_place(run, entry, inputs)) for entry, inputs in _jobs(run, config, True)
+    )
+
+
+def analyses(run: Run) -> list[Analysis]:
+    """Every stored result, in the order of names."""
+    found = sorted((run.path / "analyses").glob(f"*/*/{RESULT}"))
+    return [Analysis(path.parent, read_json(path)) for path in found]
+
+
+def export_run(run: Run, component: Component, config: Config, path: Path) -> list[Path]:
+    """Write a run in another format. Returns the files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return list(registry().load(component)(config).write(run, path))
+
+
+def own_config(run: Run) -> PipelineConfig:
+    """The pipeline that made a run."""
+    if not run.manifest:
+        raise ConfigError(
+            "the run has no run.json yet", where=str(run.path), hint="finish it first"
+        )
+    return load_dict(run.manifest["pipeline"], base=run.path / run.manifest["base"])
+
+
+def _jobs(
+    run: Run, config: PipelineConfig, lenient: bool = False
+) -> Iterator[tuple[AnalysisEntry, list[Input]]]:
+    """(analysis, inputs of one call), in an order in which chains work."""
+    done: dict[str, list[Input]] = {}
+    previews = _previewer(config)
+    for entry in _ordered(config.analyses):
+        inputs = _inputs(run, entry, done, previews)
+        if not inputs and not lenient:
+            names = ", ".join([*run.arrays, *done])
+            raise AnalysisError(
+                f"nothing matches on = {list(entry.on)}", where=entry.id, hint=f"there are: {names}"
+            )
+        many = registry().load(entry.component).many
+        calls = [inputs] if many else [[one] for one in inputs]
+        done[entry.id] = []
+        for call in calls:
+            if call:
+                yield entry, call
+                done[entry.id] += _outputs(run, entry, call)
+
+
+def _ordered(entries: Sequence[AnalysisEntry]) -> list[AnalysisEntry]:
+    """Each analysis after those it reads; cycles were refused with the pipeline."""
+    left, ordered = list(entries), []
+    while left:
+        waiting = {e.id for e in left}
+        ready = next((e for e in left if not waiting & (set(e.on) - {e.id})), left[0])
+        left.remove(ready)
+        ordered.append(ready)
+    return ordered
+
+
+def _inputs(
+    run: Run,
+    entry: AnalysisEntry,
+    done: Mapping[str, list[Input]],
+    previews: Callable[[str, Sequence[str]], list[Preview | None]],
+) -> list[Input]:
+    found: dict[str, Input] = {}
+    for pattern in entry.on:
+        for one in done.get(pattern, ()):
+            found[one.name] = one
+        for name in run.arrays:
+            if pattern == "**" or fnmatchcase(name, pattern):
+                found.setdefault(name, _input(run, name, previews))
+    return list(found.values())
+
+
+def _input(
+    run: Run, name: str, previews: Callable[[str, Sequence[str]], list[Preview | None]]
+) -> Input:
+    array = run[name]
+
+    def preview(rows: Sequence[int]) -> list[Preview | None]:
+        return previews(array.spec.source, array.rows["sample"].take(pa.array(rows)).to_pylist())
+
+    return Input(name, array, array.axes, array.rows, array.digest, preview)
+
+
+def _previewer(config: PipelineConfig) -> Callable[[str, Sequence[str]], list[Preview | None]]:
+    """Previews of samples by source, from sources that are built when first asked."""
+    entries = {source.id: source for source in config.sources}
+    built = cache(lambda name: build_source(entries[name]))
+
+    def previews(source: str, samples: Sequence[str]) -> list[Preview | None]:
+        if source not in entries:
+            return [None] * len(samples)
+        return list(built(source).preview(samples))
+
+    return previews
+
+
+def _place(run: Run, entry: AnalysisEntry, inputs: Sequence[Input]) -> tuple[Path, str]:
+    """The folder of a result and the digest of all it depends on."""
+    many = registry().load(entry.component).many
+    name = "all" if many else inputs[0].name
+    component = entry.component
+    text = json.dumps(
+        [
+            f"{component.plugin}/{component.name}",
+            registry().versions().get(component.plugin, ""),
+            entry.config.model_dump(mode="json"),
+            [[i.name, i.digest] for i in inputs],
+        ],
+        sort_keys=True,
+    )
+    return run.layout.analysis(entry.id) / encode(name), hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_current(folder: Path, digest: str) -> bool:
+    path = folder / RESULT
+    return path.exists() and read_json(path).get("digest") == digest
+
+
+def _analyze(entry: AnalysisEntry, inputs: Sequence[Input], folder: Path, digest: str) -> None:
+    """Run one analyzer and store its result; the old result stays until the new one is complete."""
+    began = time.perf_counter()
+    work = folder.with_name(f".{folder.name}.{digest[:8]}")
+    work.mkdir(parents=True, exist_ok=True)
+    analyzer: Analyzer[Any] = registry().load(entry.component)(entry.config)
+    try:
+        result = analyzer.run(inputs, work)
+    except AnalysisError as error:
+        error.where = error.where or f"{entry.id} on {inputs[0].name}"
+        raise
+    about = _store(result, work, inputs)
+    about |= {
+        "analysis": entry.id,
+        "type": f"{entry.component.plugin}/{entry.component.name}",
+        "options": entry.config.model_dump(mode="json"),
+        "inputs": [{"name": i.name, "digest": i.digest, "rows": i.array.shape[0]} for i in inputs],
+        "digest": digest,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    write_json(work / RESULT, about)
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(work, folder)
+
+
+def _store(result: Result, folder: Path, inputs: Sequence[Input]) -> dict[str, Any]:
+    """Write tables, arrays and figures; return what result.json says of them."""
+    tables, arrays, figures = {}, {}, {}
+    for name, columns in result.tables.items():
+        write_table(folder / f"{encode(name)}.parquet", columns)
+        write_csv(folder / f"{encode(name)}.csv", to_table(columns))
+        tables[name] = f"{encode(name)}.parquet"
+    for name, (array, axes) in result.arrays.items():
+        np.save(folder / f"{encode(name)}.npy", array)
+        arrays[name] = {"file": f"{encode(name)}.npy", "axes": list(axes), "shape": array.shape}
+    for name, content in result.figures.items():
+        suffix = ".png" if content.startswith(b"\x89PNG") else ".svg"
+        (folder / f"{encode(name)}{suffix}").write_bytes(content)
+        figures[name] = f"{encode(name)}{suffix}"
+    follows = [a for a in arrays.values() if a["axes"][:1] == ["row"]]
+    if follows:
+        write_table(folder / "rows.parquet", inputs[0].rows.to_pydict())
+    return {
+        "tables": tables,
+        "arrays": arrays,
+        "figures": figures,
+        "groups": {title: [int(r) for r in rows] for title, rows in result.groups.items()},
+        "notes": list(result.notes),
+        "metrics": {name: float(value) for name, value in result.metrics.items()},
+    }
+
+
+def _outputs(run: Run, entry: AnalysisEntry, inputs: Sequence[Input]) -> list[Input]:
+    """What a stored result offers to other analyses: its arrays that follow the input's rows."""
+    folder, digest = _place(run, entry, inputs)
+    if not _is_current(folder, digest):
+        return []
+    found = []
+    for name, about in read_json(folder / RESULT)["arrays"].items():
+        if about["axes"][:1] == ["row"]:
+            array = np.load(folder / about["file"], mmap_mode="r")
+            full = f"{entry.id}/{inputs[0].name}/{name}"
+            content = hashlib.sha256(f"{digest}/{name}".encode()).hexdigest()
+            rows = read_table(folder / "rows.parquet")
+            found.append(Input(full, array, tuple(about["axes"]), rows, content, inputs[0].preview))
+    return found

@@ -1,0 +1,392 @@
+"""The driver: plan, freeze, extract what is missing, join, analyse, report. Also the public Pipeline."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from actx_core.analyze import analyze_run, export_run, stale
+from actx_core.config.load import load_dict, load_file
+from actx_core.config.pipeline import ModelEntry, PipelineConfig
+from actx_core.errors import ActxError, ConfigError, ExecutionError, StoreError
+from actx_core.files import read_json, write_json
+from actx_core.finish import join_run, recover
+from actx_core.layout import HINT, ROWS, Layout
+from actx_core.lock import lock
+from actx_core.manifest import write_manifest
+from actx_core.order import freeze, order
+from actx_core.plan import (
+    CellPlan,
+    Plan,
+    Resolved,
+    build_source,
+    free_disk,
+    plan_cell,
+    resolve,
+)
+from actx_core.registry import registry
+from actx_core.results import Run, open_run
+from actx_core.summary import report_run
+from actx_core.types import Job, Progress, Receipt, Shard, Stage
+
+Watch = Callable[[Progress | Stage], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far a run is; ``done`` means that the same command has nothing to do."""
+
+    out: Path
+    samples_total: int | None
+    samples_done: int
+    shards_total: int
+    shards_done: int
+    done: bool
+
+
+class Pipeline:
+    """A checked pipeline that can be planned and run."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        self.config = config
+        self.layout = Layout(config.run.out)
+
+    @classmethod
+    def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> Pipeline:
+        """Read a TOML file; ``overrides`` are ``key=value``. Raises ConfigError with every mistake."""
+        return cls(load_file(Path(path), overrides))
+
+    @classmethod
+    def from_dict(
+        cls, data: Mapping[str, Any], base: Path | None = None, overrides: Sequence[str] = ()
+    ) -> Pipeline:
+        """Take a plain dict; paths start from ``base``, the working directory by default."""
+        return cls(load_dict(data, base, overrides))
+
+    def plan(self) -> Plan:
+        """What the pipeline will do. Loads no weights, writes nothing."""
+        config = self.config
+        stored = self._stored()
+        orders = {
+            s.id: order(
+                build_source(s),
+                s.id,
+                self.layout.samples(s.id),
+                s.limit,
+                s.fraction,
+                config.run.seed,
+            )
+            for s in config.sources
+        }
+        found: dict[str, Resolved] = {}
+
+        def once(model: ModelEntry) -> Resolved:
+            if model.id not in found:
+                found[model.id] = resolve(config, model)
+            return found[model.id]
+
+        cells = [
+            plan_cell(config, s, m, orders[s.id], stored.get(f"{s.id}/{m.id}"), once)
+            for s in config.sources
+            for m in config.models
+        ]
+        return Plan(config.run.out, tuple(cells), free_disk(config.run.out), orders)
+
+    def run(
+        self,
+        *,
+        only: Sequence[str] = (),
+        slice: tuple[int, int] | None = None,
+        retry_skipped: bool = False,
+        confirm: Callable[[Plan], bool] | None = None,
+        watch: Watch | None = None,
+    ) -> Iterator[Receipt]:
+        """Do what is missing, and yield a receipt for each shard.
+
+        ``only`` are globs on ``source/model``. ``slice = (i, n)`` does the i-th of n parts (from 1) and
+        leaves joining to ``finish``. ``confirm`` is asked when more than ``run.confirm_above`` would be
+        written; without it, such a run is refused.
+        """
+        watch = watch or (lambda _: None)
+        with lock(self.layout.root, shared=slice is not None):
+            _OFF.clear()
+            error: BaseException | None = None
+            try:
+                watch(Stage("plan", "resolving taps"))
+                plan = self.plan()
+                _observe("on_plan", plan=plan)
+                plan = self._commit(plan, retry_skipped, slice is not None)
+                done = open_run(self.layout.root) if slice else recover(self.layout.root)
+                todo = list(self._todo(plan, done, only, slice))
+                self._check_disk(plan, todo, confirm)
+                yield from self._extract(plan, todo, watch)
+                if slice is None:
+                    self._finish(watch)
+            except BaseException as failure:
+                error = failure
+                raise
+            finally:
+                if (
+                    slice is None
+                    and not isinstance(error, GeneratorExit)
+                    and self.layout.plan.exists()
+                ):
+                    _observe("on_finish", run=open_run(self.layout.root), error=error)
+
+    def finish(self, watch: Watch | None = None) -> Run:
+        """After slices: check that every shard is there, join, analyse, report."""
+        with lock(self.layout.root):
+            run = open_run(self.layout.root)
+            for cell in run.cells.values():
+                missing = run.missing(cell)
+                if missing:
+                    raise ExecutionError(
+                        f"{len(missing)} of {len(cell.shards)} shards are missing,"
+                        f" the first is {min(missing)}",
+                        where=cell.id,
+                        hint="run the slices that did not end, or run the pipeline without --slice",
+                    )
+            return self._finish(watch or (lambda _: None))
+
+    def status(self) -> Status:
+        """How far the run is, without importing a framework where nothing has changed."""
+        plan = self.plan()
+        done, total, samples = 0, sum(len(c.shards) for c in plan.cells), 0
+        run = open_run(self.layout.root) if self.layout.plan.exists() else None
+        for cell in plan.cells:
+            have = run.cells.get(cell.id) if run else None
+            missing = run.missing(cell) if run and have else {s.index: [] for s in cell.shards}
+            done += len(cell.shards) - len(missing)
+            counted = {r.shard: r.samples for r in run.receipts if r.cell == cell.id} if run else {}
+            samples += sum(n for shard, n in counted.items() if shard not in missing)
+        known = [c.samples for c in plan.cells]
+        return Status(
+            self.layout.root,
+            None if None in known else sum(n or 0 for n in known),
+            samples,
+            total,
+            done,
+            run is not None and done == total and self._finished(run),
+        )
+
+    def _finished(self, run: Run) -> bool:
+        """Whether everything that follows extraction has been done too."""
+        manifest = run.manifest
+        return (
+            bool(manifest.get("complete"))
+            and manifest.get("pipeline") == self.config.given
+            and self.layout.report.exists()
+            and not stale(run, self.config)
+        )
+
+    def _stored(self) -> dict[str, CellPlan]:
+        if not self.layout.plan.exists():
+            return {}
+        cells = read_json(self.layout.plan, hint=HINT)["cells"]
+        return {cell.id: cell for cell in map(CellPlan.from_json, cells)}
+
+    def _commit(self, plan: Plan, retry_skipped: bool, sliced: bool) -> Plan:
+        """Freeze the order of samples and store the plan, with the cells of earlier pipelines."""
+        if retry_skipped and self.layout.plan.exists():
+            plan = _retry(plan, open_run(self.layout.root))
+        with lock(self.layout.root, name=".plan.lock"):
+            if sliced and self.layout.plan.exists():  # another slice was first
+                plan = self.plan()
+            for source, frozen in plan.orders.items():
+                freeze(frozen, self.layout.samples(source))
+            cells = {**self._stored(), **{cell.id: cell for cell in plan.cells}}
+            stored = replace(plan, cells=tuple(cells.values())).to_json()
+            if not self.layout.plan.exists() or read_json(self.layout.plan) != _as_json(stored):
+                write_json(self.layout.plan, stored)
+        return plan
+
+    def _todo(
+        self, plan: Plan, run: Run, only: Sequence[str], part: tuple[int, int] | None
+    ) -> Iterator[tuple[CellPlan, tuple[str, ...], list[Shard]]]:
+        """(cell, taps, shards) that are missing: shards that lack the same taps go together."""
+        chosen = [c for c in plan.cells if not only or any(fnmatchcase(c.id, o) for o in only)]
+        if not chosen:
+            raise ConfigError(
+                f"no cell matches {list(only)}",
+                hint=f"there are: {', '.join(c.id for c in plan.cells)}",
+            )
+        for cell in chosen:
+            groups: dict[tuple[str, ...], list[Shard]] = {}
+            missing = run.missing(cell)
+            for shard in cell.shards:
+                if shard.index in missing and (
+                    part is None or shard.index % part[1] == part[0] - 1
+                ):
+                    groups.setdefault(tuple(missing[shard.index]), []).append(shard)
+            for taps, shards in groups.items():
+                yield cell, taps, shards
+
+    def _check_disk(
+        self,
+        plan: Plan,
+        todo: Sequence[tuple[CellPlan, tuple[str, ...], list[Shard]]],
+        confirm: Callable[[Plan], bool] | None,
+    ) -> None:
+        """Refuse what does not fit; ask before much is written."""
+        coming = sum(_share(cell, taps, shards) for cell, taps, shards in todo)
+        needed = coming + (plan.needed - plan.bytes if todo else 0)
+        if needed > plan.free:
+            raise StoreError(
+                f"the run needs {_size(needed)} ({_size(coming)} of activations and room to join), the"
+                f" disk has {_size(plan.free)} free",
+                where=str(plan.out),
+                hint="pool more, take fewer taps, store float16, or set run.out to a larger disk",
+            )
+        limit = self.config.run.confirm_bytes
+        if coming > limit and (confirm is None or not confirm(plan)):
+            raise ExecutionError(
+                f"the run would write {_size(coming)}, more than run.confirm_above = {_size(limit)}",
+                hint="look at `actx plan`, then repeat with --yes",
+            )
+
+    def _extract(
+        self,
+        plan: Plan,
+        todo: Sequence[tuple[CellPlan, tuple[str, ...], list[Shard]]],
+        watch: Watch,
+    ) -> Iterator[Receipt]:
+        executor = registry().load(self.config.executor.component)(self.config.executor.config)
+        rows: dict[tuple[str, int, str], str] = {
+            (r.cell, r.shard, name): digest
+            for r in (open_run(self.layout.root).receipts if todo else ())
+            for name, digest in r.digests.items()
+            if name.startswith(ROWS)
+        }
+        for cell, taps, shards in todo:
+            watch(Stage("extract", cell.id, _count(shards)))
+            events = executor.run(self._job(cell, taps), shards)
+            try:
+                for event in events:
+                    if isinstance(event, Progress):
+                        watch(event)
+                        continue
+                    _same_rows(rows, event)
+                    _observe("on_shard", receipt=event)
+                    yield event
+            finally:
+                events.close()
+
+    def _job(self, cell: CellPlan, taps: tuple[str, ...]) -> Job:
+        given = self.config.given
+        source = next(s for s in self.config.sources if s.id == cell.source)
+        model = next(m for m in self.config.models if m.id == cell.model)
+        kinds = [source, model, self.config.store]
+        names = {e.component.plugin for e in kinds}
+        names |= {p["type"].partition("/")[0] for tap in cell.taps for p in tap.pool}
+        return Job(
+            root=str(self.layout.root.absolute()),
+            base=str(self.config.base.absolute()),
+            pipeline={
+                "actx": 1,
+                "run": given["run"],
+                "source": {**source.given, "as": source.id},
+                "model": {**model.given, "as": model.id},
+                **{key: given[key] for key in ("rows", "store") if key in given},
+            },
+            cell=_as_json(cell.to_json()),
+            taps=taps,
+            plugins={n: v for n, v in registry().versions().items() if n in names},
+            on_error=self.config.run.on_error,
+        )
+
+    def _finish(self, watch: Watch) -> Run:
+        """Everything after extraction; what is up to date is left alone."""
+        run = join_run(self.layout.root, self.config.store.join, watch)
+        if not run.complete or not run.arrays:
+            return run
+        if self._finished(run):
+            watch(Stage("done", "nothing to do"))
+            return run
+        write_manifest(run, self.config, self.config.base, complete=False)
+        run = open_run(self.layout.root)
+        analyze_run(run, self.config, watch)
+        for export in self.config.exports:
+            watch(Stage("export", export.id))
+            export_run(run, export.component, export.config, export.path)
+        write_manifest(run, self.config, self.config.base, complete=True)
+        watch(Stage("report", str(self.layout.report)))
+        run = open_run(self.layout.root)
+        report_run(run, self.config)
+        return run
+
+
+def _retry(plan: Plan, run: Run) -> Plan:
+    """Add to each cell a shard of the samples that were skipped before."""
+    left: dict[str, list[int]] = {}
+    for name, skipped in run.skipped:
+        left.setdefault(name, []).append(skipped.position)
+    cells = []
+    for cell in plan.cells:
+        if cell.id in left:
+            index = max(s.index for s in cell.shards) + 1
+            shard = plan.orders[cell.source].again(cell.id, index, sorted(left[cell.id]))
+            cell = replace(cell, shards=(*cell.shards, shard))
+        cells.append(cell)
+    return replace(plan, cells=tuple(cells))
+
+
+def _same_rows(rows: dict[tuple[str, int, str], str], receipt: Receipt) -> None:
+    """Taps that are added later must have the rows of those that are there."""
+    for name, digest in receipt.digests.items():
+        key = (receipt.cell, receipt.shard, name)
+        if name.startswith(ROWS) and rows.setdefault(key, digest) != digest:
+            raise ExecutionError(
+                f"shard {receipt.shard}: the rows are not those of the taps extracted before",
+                where=receipt.cell,
+                hint="the data or the columns have changed: start a new run.out",
+            )
+
+
+def _share(cell: CellPlan, taps: Sequence[str], shards: Sequence[Shard]) -> int:
+    """Payload bytes that these taps and shards will add, as far as they are bounded."""
+    total = sum(cell.bytes(tap) or 0 for tap in cell.taps if tap.name in taps)
+    return total * len(shards) // max(1, len(cell.shards))
+
+
+def _count(shards: Sequence[Shard]) -> int | None:
+    """Samples in some shards, where that is known."""
+    if any(s.stop is None for s in shards):
+        return None
+    return sum((s.stop or 0) - s.start for s in shards)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:.3g} {unit}"
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+_OFF: set[str] = set()
+
+
+def _observe(hook: str, **facts: Any) -> None:
+    """Tell every plugin; one that fails is switched off, unless it raises ActxError on purpose."""
+    for impl in getattr(registry().hooks.hook, f"actx_{hook}").get_hookimpls():
+        if impl.plugin_name in _OFF:
+            continue
+        try:
+            impl.function(**{name: facts[name] for name in impl.argnames})
+        except ActxError:
+            raise
+        except Exception as error:
+            _OFF.add(impl.plugin_name)
+            warnings.warn(
+                f"plugin '{impl.plugin_name}' failed in actx_{hook} and is not called again: {error}",
+                stacklevel=2,
+            )

@@ -1,0 +1,212 @@
+"""Gathers what a report shows from a run: what ran, on what, what it left, and what was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from actx_core.analyze import Analysis, analyses
+from actx_core.config.pipeline import PipelineConfig
+from actx_core.errors import ActxError
+from actx_core.plan import build_source
+from actx_core.report import (
+    AnalysisView,
+    ArrayView,
+    ModelView,
+    ReportPage,
+    SourceView,
+    TableView,
+    write_report,
+)
+from actx_core.results import Run
+from actx_core.stats import merge
+from actx_core.tables import read_table
+from actx_core.types import Preview
+
+PREVIEWS = 12
+"""Samples shown of each source."""
+
+
+def report_run(run: Run, config: PipelineConfig) -> Path:
+    """Write the report of a run and return its path."""
+    sources = {entry.id: entry for entry in config.sources}
+    built = cache(lambda name: build_source(sources[name]))
+
+    def previews(source: str, samples: Sequence[str]) -> list[Preview | None]:
+        if source not in sources or not samples:
+            return [None] * len(samples)
+        try:
+            return list(built(source).preview(samples))
+        except ActxError:  # the data may have moved since; the figures stand without pictures
+            return [None] * len(samples)
+
+    arrays = [_array(run, name) for name in run.arrays]
+    timings = run.manifest.get("timings", {}).get("seconds", {})
+    results = analyses(run)
+    page = ReportPage(
+        title=run.path.absolute().name,
+        subtitle=_sentence(run, arrays),
+        facts=_facts(run, arrays),
+        sources=[_source(run, name, sources, previews) for name in _unique(run, 0)],
+        models=[_model(run, name) for name in _unique(run, 1)],
+        arrays=arrays,
+        analyses=[_analysis(run, result, previews) for result in results],
+        timings=[
+            *timings.items(),
+            *((_title(result), result.about["seconds"]) for result in results),
+        ],
+        skipped=[(f"{cell}: {s.sample}", s.why) for cell, s in run.skipped],
+        problems=_problems(run, arrays),
+        notes=list(dict.fromkeys(note for cell in run.cells.values() for note in cell.notes)),
+        command=f"actx run {config.file.name}" if config.file else "",
+        versions=_versions(run),
+    )
+    return write_report(page, run.layout.report)
+
+
+def _unique(run: Run, part: int) -> list[str]:
+    return list(dict.fromkeys((c.source, c.model)[part] for c in run.cells.values()))
+
+
+def _sentence(run: Run, arrays: Sequence[ArrayView]) -> str:
+    models, sources = _unique(run, 1), _unique(run, 0)
+    return (
+        f"{_listed(models)} on {_listed(sources)}: {len(arrays)} "
+        f"{'activation' if len(arrays) == 1 else 'activations'} stored"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _facts(run: Run, arrays: Sequence[ArrayView]) -> list[tuple[str, str]]:
+    samples = sum(len(run.samples(source)) for source in _unique(run, 0))
+    size = sum(array.bytes for array in arrays)
+    return [
+        ("samples", f"{samples:,}"),
+        ("models", f"{len(_unique(run, 1)):,}"),
+        ("arrays", f"{len(arrays):,}"),
+        ("activations", _size(size)),
+        ("skipped", f"{len(run.skipped):,}"),
+    ]
+
+
+def _source(run: Run, name: str, entries: Mapping[str, Any], previews: Any) -> SourceView:
+    table = run.samples(name)
+    step = max(1, len(table) // PREVIEWS)
+    shown = table["sample"].to_pylist()[::step][:PREVIEWS]
+    hidden = {"stamp", "sha256"}
+    cell = next(c for c in run.cells.values() if c.source == name)
+    return SourceView(
+        name,
+        str(cell.request["source"]["type"]),
+        len(table),
+        [column for column in table.column_names if column not in hidden],
+        previews(name, shown),
+    )
+
+
+def _model(run: Run, name: str) -> ModelView:
+    cell = next(c for c in run.cells.values() if c.model == name)
+    about = run.manifest.get("cells", {}).get(cell.id, {}).get("model", {})
+    options = {k: v for k, v in cell.request["model"].items() if k != "type"}
+    facts = [(key, str(value)) for key, value in options.items() if value not in (None, "", [], {})]
+    facts += [(key, str(value)) for key, value in about.get("facts", {}).items()]
+    if about.get("fingerprint"):
+        facts.append(("weights sha256", about["fingerprint"][:16]))
+    return ModelView(name, str(cell.request["model"]["type"]), list(dict(facts).items()))
+
+
+def _array(run: Run, name: str) -> ArrayView:
+    array = run[name]
+    receipts = run.of(array.cell, array.tap.name)
+    stats = merge(receipts[shard].stats[array.tap.name] for shard in sorted(receipts))
+    return ArrayView(
+        name,
+        len(array),
+        array.axes[1:],
+        array.spec.row_shape,
+        array.spec.dtype,
+        len(array) * array.spec.row_bytes,
+        " → ".join(_pooled(options) for options in array.tap.pool),
+        stats.get("mean"),
+        math.sqrt(stats["variance"]) if "variance" in stats else None,
+        int(stats["nonfinite"]),
+    )
+
+
+def _pooled(options: Mapping[str, Any]) -> str:
+    name = str(options["type"]).rpartition("/")[2]
+    over = options.get("over")
+    return f"{name} over {', '.join(over)}" if isinstance(over, list | tuple) else name
+
+
+def _problems(run: Run, arrays: Sequence[ArrayView]) -> list[str]:
+    found = [
+        f"{array.name} holds {array.nonfinite:,} values that are not finite"
+        for array in arrays
+        if array.nonfinite
+    ]
+    for cell in run.cells.values():
+        largest = max((r.batch for r in run.receipts if r.cell == cell.id), default=0)
+        if largest < min(cell.batch_size, cell.samples or cell.batch_size):
+            found.append(
+                f"{cell.id}: batches of {cell.batch_size} did not fit in memory, {largest} did"
+                f" (--set run.batch_size={largest})"
+            )
+    return found
+
+
+def _analysis(run: Run, result: Analysis, previews: Any) -> AnalysisView:
+    about, folder = result.about, result.folder
+    relative = folder.relative_to(run.path).as_posix()
+    names = [i["name"] for i in about["inputs"]]
+    return AnalysisView(
+        about["analysis"],
+        about["type"],
+        ", ".join(names),
+        about["notes"],
+        about["metrics"],
+        [
+            TableView.of(name, read_table(folder / file).to_pydict(), f"{relative}/{file}")
+            for name, file in about["tables"].items()
+        ],
+        {name: (folder / file).read_bytes() for name, file in about["figures"].items()},
+        {title: _group(run, names[0], rows, previews) for title, rows in about["groups"].items()},
+        relative,
+    )
+
+
+def _group(run: Run, name: str, rows: Sequence[int], previews: Any) -> list[Preview | None]:
+    """Previews of rows of an array, or of the array that a chain began with."""
+    array = next((a for a in sorted(run.arrays, key=len, reverse=True) if a in name), None)
+    if array is None:
+        return [None] * len(rows)
+    samples = run[array].rows["sample"].take(list(rows)).to_pylist()
+    return list(previews(run[array].spec.source, samples))
+
+
+def _title(result: Analysis) -> str:
+    return f"{result.about['analysis']} on {', '.join(i['name'] for i in result.about['inputs'])}"
+
+
+def _versions(run: Run) -> dict[str, str]:
+    manifest = run.manifest
+    plugins = [text.partition(" ")[::2] for text in manifest.get("plugins", {}).values()]
+    return {
+        "python": manifest.get("python", ""),
+        **dict(plugins),
+        **manifest.get("packages", {}),
+    }
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -1,0 +1,78 @@
+"""Runs a pipeline many times, each killed with SIGKILL at another file operation, then resumed.
+
+A process of its own, which forks before any thread exists: ``python kills.py SPEC FOLDER COUNT``. Each
+of COUNT trials is a run in FOLDER/N that dies at its N-th rename or deletion and is then repeated. Prints, as JSON, at which operation each trial died.
+"""
+
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from actx_core import Pipeline
+from actx_core.analyze import analyze_run  # noqa: F401  (imported before the fork)
+
+
+def counted(limit: int | None, done: list[str]) -> None:
+    """Count renames and deletions; die right before, and right after, the ``limit``-th."""
+
+    def wrap(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(*args: object, **options: object) -> object:
+            done.append(f"{name} {Path(str(args[-1])).name}")
+            if limit is not None and len(done) == limit:
+                if limit % 2:
+                    with suppress(OSError):
+                        real(*args, **options)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **options)
+
+        setattr(os, name, call)
+
+    for name in ("replace", "unlink", "rmdir"):
+        wrap(name)
+
+
+def attempt(spec: dict, out: Path, limit: int | None) -> tuple[int, list[str]]:
+    """One run in a child; its wait status and the operations it did, if it lived."""
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        done: list[str] = []
+        code = 1
+        try:
+            counted(limit, done)
+            spec["run"]["out"] = str(out)
+            for _ in Pipeline.from_dict(spec).run():
+                pass
+            os.write(write, json.dumps(done).encode())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    return os.waitpid(child, 0)[1], json.loads(text or "[]")
+
+
+def main() -> None:
+    spec, folder, count = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    status, operations = attempt(spec, folder / "whole", None)
+    assert status == 0
+    died = {}
+    for trial in range(count):
+        limit = 1 + trial * len(operations) // count
+        out = folder / str(limit)
+        status, _ = attempt(spec, out, limit)
+        assert os.WIFSIGNALED(status), f"{limit}: not killed"
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        status, _ = attempt(spec, out, None)
+        assert status == 0, f"{limit}: did not resume"
+        died[limit] = operations[limit - 1]
+    print(json.dumps(died))
+
+
+if __name__ == "__main__":
+    main()
