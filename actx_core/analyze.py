@@ -31,6 +31,8 @@ from actx_core.types import Preview, Result, Stage
 
 Watch = Callable[[Stage], None]
 RESULT = "result.json"
+ALL = "all"
+"""Folder of a result that is about all inputs; the name of an array has slashes, which are encoded."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,7 @@ def _jobs(
             raise AnalysisError(
                 f"nothing matches on = {list(entry.on)}", where=entry.id, hint=f"there are: {names}"
             )
-        many = registry().load(entry.component).many
-        calls = [inputs] if many else [[one] for one in inputs]
+        calls = [inputs] if _many(run, entry) else [[one] for one in inputs]
         done[entry.id] = []
         for call in calls:
             if call:
@@ -164,8 +165,7 @@ def _previewer(config: PipelineConfig) -> Callable[[str, Sequence[str]], list[Pr
 
 def _place(run: Run, entry: AnalysisEntry, inputs: Sequence[Input]) -> tuple[Path, str]:
     """The folder of a result and the digest of all it depends on."""
-    many = registry().load(entry.component).many
-    name = "all" if many else inputs[0].name
+    name = ALL if _many(run, entry) else inputs[0].name
     component = entry.component
     text = json.dumps(
         [
@@ -177,6 +177,12 @@ def _place(run: Run, entry: AnalysisEntry, inputs: Sequence[Input]) -> tuple[Pat
         sort_keys=True,
     )
     return run.layout.analysis(entry.id) / encode(name), hashlib.sha256(text.encode()).hexdigest()
+
+
+def _many(run: Run, entry: AnalysisEntry) -> bool:
+    """Whether one call takes all inputs; an earlier result tells without importing the analyzer."""
+    earlier = {path.parent.name for path in run.layout.analysis(entry.id).glob(f"*/{RESULT}")}
+    return ALL in earlier if earlier else bool(registry().load(entry.component).many)
 
 
 def _is_current(folder: Path, digest: str) -> bool:

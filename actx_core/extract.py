@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -131,7 +132,8 @@ class Extraction:
         samples = prepared.samples
         if len(samples) <= 1:
             raise OutOfMemory(
-                f"one sample does not fit in memory with {self._largest()} among the taps: {failure}",
+                f"a batch of one sample does not fit in memory; the largest tap is {self._largest()}:"
+                f" {failure}",
                 where=samples[0].id if samples else "",
                 hint="take fewer taps at a time (--only), pool them, or use device = 'cpu'",
             )
@@ -140,12 +142,13 @@ class Extraction:
         return [wait for half in halves for wait in self.forward_halving(half)]
 
     def _largest(self) -> str:
+        """The tap that takes most memory before pooling, with its bytes for one sample."""
         sizes = {
-            n: (w.tap.row_shape, np.prod(w.tap.row_shape, dtype=float))
-            for n, w in self.wants.items()
+            name: math.prod(want.tap.row_shape) * (want.tap.rows_at_most or 1) * 4
+            for name, want in self.wants.items()
         }
-        name = max(sizes, key=lambda n: sizes[n][1])
-        return f"'{name}' {list(sizes[name][0])} ({sizes[name][1] * 4:,.0f} bytes a sample)"
+        name = max(sizes, key=lambda n: sizes[n])
+        return f"'{name}' ({sizes[name]:,} bytes)"
 
     def _drawn(self, sample: Sample) -> bool:
         return self.share >= 1 or bool(_generator(self.seed, sample).random() < self.share)

@@ -22,6 +22,8 @@ from actx_core.tables import read_table, to_table, write_csv, write_table
 from actx_core.types import Sample, Shard
 
 Key = tuple[str, int]
+OWN = ("sample", "replicate", "stamp", "sha256")
+"""Columns that core writes into the table of samples."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,10 @@ def order(
         raise SourceError(
             f"two samples are called '{twice}'", where=name, hint="ids must be unique"
         )
+    if clash := {column for s in samples for column in s.columns} & set(OWN):
+        raise SourceError(
+            f"the columns {sorted(clash)} are core's own", where=name, hint="give them other names"
+        )
     stored = _stored(table)
     _check(source, name, listed, stored)
     frozen = [listed[key] for key in stored]
@@ -209,7 +215,7 @@ def _stored(table: Path) -> dict[Key, tuple[str, str]]:
     """Stamp and digest of each sample that the run already has, in order."""
     if not table.exists():
         return {}
-    columns = read_table(table).select(["sample", "replicate", "stamp", "sha256"]).to_pydict()
+    columns = read_table(table).select(OWN).to_pydict()
     rows = zip(*columns.values(), strict=True)
     return {(sample, replicate): (stamp, digest) for sample, replicate, stamp, digest in rows}
 

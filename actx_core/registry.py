@@ -47,11 +47,15 @@ class Registry:
         self.hooks = pluggy.PluginManager("actx")
         self.hooks.add_hookspecs(hookspecs)
         for entry in _entry_points():
-            self.plugins.append(self._load(entry))
+            self.plugins.append(self._load(entry, {p.name: p.distribution for p in self.plugins}))
 
-    def _load(self, entry: metadata.EntryPoint) -> Plugin:
+    def _load(self, entry: metadata.EntryPoint, taken: Mapping[str, str]) -> Plugin:
         dist = entry.dist
         plugin = Plugin(entry.name, dist.name if dist else "", dist.version if dist else "")
+        if entry.name in taken:
+            plugin.status = "broken"
+            plugin.error = f"{taken[entry.name]} has a plugin of that name already"
+            return plugin
         if _disabled(entry.name):
             plugin.status = "disabled"
             return plugin
@@ -160,10 +164,10 @@ class Registry:
 
 
 def _entry_points() -> list[metadata.EntryPoint]:
-    """The group's entry points, core's own first, one for each name."""
-    seen: dict[str, metadata.EntryPoint] = {}
+    """The group's entry points, core's own first; a distribution that is found twice counts once."""
+    seen: dict[tuple[str, str], metadata.EntryPoint] = {}
     for entry in metadata.entry_points(group="actx"):
-        seen.setdefault(entry.name, entry)
+        seen.setdefault((entry.name, entry.dist.name if entry.dist else ""), entry)
     return sorted(seen.values(), key=lambda e: (e.name != "core", e.name))
 
 

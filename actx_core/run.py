@@ -31,7 +31,7 @@ from actx_core.plan import (
 )
 from actx_core.registry import registry
 from actx_core.results import Run, open_run
-from actx_core.summary import report_run
+from actx_core.summary import out_of_memory, report_run
 from actx_core.types import Job, Progress, Receipt, Shard, Stage
 
 Watch = Callable[[Progress | Stage], None]
@@ -264,6 +264,7 @@ class Pipeline:
         }
         for cell, taps, shards in todo:
             watch(Stage("extract", cell.id, _count(shards)))
+            halved = False
             events = executor.run(self._job(cell, taps), shards)
             try:
                 for event in events:
@@ -271,6 +272,9 @@ class Pipeline:
                         watch(event)
                         continue
                     _same_rows(rows, event)
+                    if event.halved and not halved:
+                        halved = True
+                        watch(Stage("note", out_of_memory(cell, event)))
                     _observe("on_shard", receipt=event)
                     yield event
             finally:

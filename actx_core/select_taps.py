@@ -20,7 +20,7 @@ from types import MappingProxyType
 from actx_core.errors import TapError
 from actx_core.types import Tap
 
-_CALL = re.compile(r":\d+(?=$|@in$)")
+_CALL = re.compile(r":[^:.@]+(?=$|@in$)")
 _SELECTOR = re.compile(r"(type|depth|preset):(.+)")
 _GLOB = re.compile(r"[*?\[]")
 
@@ -146,7 +146,11 @@ def _preset(name: str, taps: Sequence[Tap], presets: Mapping[str, Sequence[str]]
         known = ", ".join(sorted(presets))
         hint = f"there are: {known}" if known else "this model has no presets"
         raise TapError("no such preset", where=f"preset:{name}", hint=hint)
-    found = [tap for pattern in presets[name] for tap in _resolve(pattern, taps, {})]
+    try:
+        found = [tap for pattern in presets[name] for tap in _resolve(pattern, taps, {})]
+    except TapError as error:
+        where = f"preset:{name}: {error.where}"
+        raise TapError(error.message, where=where, hint=error.hint) from error
     if not found:
         raise TapError("the preset lists no taps", where=f"preset:{name}")
     return found

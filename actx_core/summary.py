@@ -11,7 +11,7 @@ from typing import Any
 from actx_core.analyze import Analysis, analyses
 from actx_core.config.pipeline import PipelineConfig
 from actx_core.errors import ActxError
-from actx_core.plan import build_source
+from actx_core.plan import CellPlan, build_source
 from actx_core.report import (
     AnalysisView,
     ArrayView,
@@ -24,7 +24,7 @@ from actx_core.report import (
 from actx_core.results import Run
 from actx_core.stats import merge
 from actx_core.tables import read_table
-from actx_core.types import Preview
+from actx_core.types import Preview, Receipt
 
 PREVIEWS = 12
 """Samples shown of each source."""
@@ -45,10 +45,10 @@ def report_run(run: Run, config: PipelineConfig) -> Path:
 
     arrays = [_array(run, name) for name in run.arrays]
     timings = run.manifest.get("timings", {}).get("seconds", {})
-    results = analyses(run)
+    place = {entry.id: i for i, entry in enumerate(config.analyses)}
+    results = sorted(analyses(run), key=lambda r: place.get(r.about["analysis"], len(place)))
     page = ReportPage(
         title=run.path.absolute().name,
-        subtitle=_sentence(run, arrays),
         facts=_facts(run, arrays),
         sources=[_source(run, name, sources, previews) for name in _unique(run, 0)],
         models=[_model(run, name) for name in _unique(run, 1)],
@@ -69,18 +69,6 @@ def report_run(run: Run, config: PipelineConfig) -> Path:
 
 def _unique(run: Run, part: int) -> list[str]:
     return list(dict.fromkeys((c.source, c.model)[part] for c in run.cells.values()))
-
-
-def _sentence(run: Run, arrays: Sequence[ArrayView]) -> str:
-    models, sources = _unique(run, 1), _unique(run, 0)
-    return (
-        f"{_listed(models)} on {_listed(sources)}: {len(arrays)} "
-        f"{'activation' if len(arrays) == 1 else 'activations'} stored"
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _facts(run: Run, arrays: Sequence[ArrayView]) -> list[tuple[str, str]]:
@@ -114,11 +102,21 @@ def _model(run: Run, name: str) -> ModelView:
     cell = next(c for c in run.cells.values() if c.model == name)
     about = run.manifest.get("cells", {}).get(cell.id, {}).get("model", {})
     options = {k: v for k, v in cell.request["model"].items() if k != "type"}
-    facts = [(key, str(value)) for key, value in options.items() if value not in (None, "", [], {})]
-    facts += [(key, str(value)) for key, value in about.get("facts", {}).items()]
+    facts = [
+        (key, _words(value))
+        for key, value in {**options, **about.get("facts", {})}.items()
+        if value not in (None, "", [], {})
+    ]
     if about.get("fingerprint"):
         facts.append(("weights sha256", about["fingerprint"][:16]))
-    return ModelView(name, str(cell.request["model"]["type"]), list(dict(facts).items()))
+    return ModelView(name, str(cell.request["model"]["type"]), facts)
+
+
+def _words(value: Any) -> str:
+    """An option as a reader says it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(one)}" for key, one in value.items() if one is not None)
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _array(run: Run, name: str) -> ArrayView:
@@ -152,13 +150,21 @@ def _problems(run: Run, arrays: Sequence[ArrayView]) -> list[str]:
         if array.nonfinite
     ]
     for cell in run.cells.values():
-        largest = max((r.batch for r in run.receipts if r.cell == cell.id), default=0)
-        if largest < min(cell.batch_size, cell.samples or cell.batch_size):
-            found.append(
-                f"{cell.id}: batches of {cell.batch_size} did not fit in memory, {largest} did"
-                f" (--set run.batch_size={largest})"
-            )
+        found += [out_of_memory(cell, r) for r in run.receipts if r.cell == cell.id and r.halved][
+            :1
+        ]
     return found
+
+
+def out_of_memory(cell: CellPlan, receipt: Receipt) -> str:
+    """What to say when batches had to be halved."""
+    sizes = {t.name: math.prod(t.tap.row_shape) * (t.tap.rows_at_most or 1) * 4 for t in cell.taps}
+    largest = max(sizes, key=lambda name: sizes[name])
+    return (
+        f"{cell.id}: a batch of {cell.batch_size} did not fit in memory, where the tap '{largest}' alone"
+        f" takes {_size(sizes[largest] * cell.batch_size)}; {receipt.batch} fitted, so a next run is"
+        f" faster with --set run.batch_size={receipt.batch}"
+    )
 
 
 def _analysis(run: Run, result: Analysis, previews: Any) -> AnalysisView:
@@ -172,7 +178,11 @@ def _analysis(run: Run, result: Analysis, previews: Any) -> AnalysisView:
         about["notes"],
         about["metrics"],
         [
-            TableView.of(name, read_table(folder / file).to_pydict(), f"{relative}/{file}")
+            TableView.of(
+                name,
+                read_table(folder / file).to_pydict(),
+                f"{relative}/{Path(file).with_suffix('.csv')}",
+            )
             for name, file in about["tables"].items()
         ],
         {name: (folder / file).read_bytes() for name, file in about["figures"].items()},

@@ -7,7 +7,8 @@ rename: give them the path of ``files.atomic``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from actx_core.errors import StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Columns = Mapping[str, "Sequence[Any] | np.ndarray"]
 
@@ -83,33 +85,31 @@ def _write_group(writer: Any, table: pa.Table) -> None:
 
 def read_table(path: Path) -> pa.Table:
     """Read a Parquet table. Raises StoreError where the file is missing or damaged."""
-    import pyarrow as pa
-
-    with _open(path) as file:
-        try:
-            return file.read()
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, error) from error
+    with reading(path) as file:
+        return file.read()
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def reading(path: Path, metadata: Any = None) -> Iterator[pq.ParquetFile]:
+    """A Parquet file open for reading; all that a damaged or missing one raises becomes StoreError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    hint = "delete the file and give the same command again, or restore it from a copy"
+    if not path.is_file():
+        raise StoreError("the file is missing", where=str(path), hint=hint)
     try:
-        return pq.ParquetFile(path)
-    except FileNotFoundError as error:
-        hint = "the same command makes it again"
-        raise StoreError("the file is missing", where=str(path), hint=hint) from error
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> StoreError:
-    reason = str(error).splitlines()[0]
-    message = f"expected Parquet, found a damaged file of {path.stat().st_size} bytes ({reason})"
-    hint = "delete it and give the same command again"
-    return StoreError(message, where=str(path), hint=hint)
+        with pq.ParquetFile(path, metadata=metadata) as file:
+            names = (
+                file.schema_arrow.names
+            )  # decodes them: damage shows here, not in a later message
+            if len(set(names)) < len(names):
+                raise ValueError(f"columns {names}")
+            yield file
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = (str(error) or "unknown").splitlines()[0]
+        message = f"expected Parquet, found a damaged file of {path.stat().st_size} bytes: {reason}"
+        raise StoreError(message, where=str(path), hint=hint) from error
 
 
 def join_tables(parts: Sequence[Path], path: Path) -> None:
@@ -124,13 +124,24 @@ def join_tables(parts: Sequence[Path], path: Path) -> None:
 
     schema = pa.schema([])
     for part in parts:
-        with _open(part) as file:
-            schema = _unify(schema, file.schema_arrow, part)
+        with reading(part) as file:
+            found = file.schema_arrow
+        schema = _unify(schema, found, part)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for part in parts:
-            with _open(part) as file:
-                for group in range(file.num_row_groups):
-                    _write_group(writer, _conform(file.read_row_group(group), schema, part))
+            for table in _groups(part):
+                _write_group(writer, _conform(table, schema, part))
+
+
+def _groups(part: Path) -> Iterator[pa.Table]:
+    with reading(part) as file:
+        metadata = file.metadata
+    for group in range(metadata.num_row_groups):
+        with reading(
+            part, metadata
+        ) as file:  # closed while its rows are written: that error is not damage
+            table = file.read_row_group(group)
+        yield table
 
 
 def _unify(schema: pa.Schema, other: pa.Schema, part: Path) -> pa.Schema:

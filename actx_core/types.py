@@ -185,7 +185,8 @@ class Receipt:
 
     ``rows`` counts rows per kind. ``digests`` are the sha256 of the row bytes per tap (whatever the
     format) and, under ``rows.KIND``, of the row tables. ``files`` maps each file, relative to the run, to
-    its sha256. ``stats`` holds per tap what ``stats.py`` merges. ``batch`` is the largest batch that ran.
+    its sha256. ``stats`` holds per tap what ``stats.py`` merges. ``batch`` is the largest batch that ran,
+    ``halved`` counts those that first did not fit in memory.
     """
 
     cell: str
@@ -197,7 +198,7 @@ class Receipt:
     skipped: tuple[Skipped, ...] = ()
     samples: int = 0
     batch: int = 0
-    attempt: int = 1
+    halved: int = 0
     seconds: float = 0.0
     host: str = ""
 
@@ -214,9 +215,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the driver begins to do now, for whoever watches: ``of`` counts its steps where known."""
+    """What the driver begins to do now, or has to say; ``of`` counts the samples or steps where known."""
 
-    name: Literal["plan", "extract", "join", "analyze", "export", "report", "done"]
+    name: Literal["plan", "extract", "join", "analyze", "export", "report", "done", "note"]
     message: str
     of: int | None = None
 

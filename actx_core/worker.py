@@ -70,6 +70,7 @@ class _Buffer:
     skipped: list[Skipped] = field(default_factory=list)
     samples: int = 0
     batch: int = 0
+    halved: int = 0
     began: float = field(default_factory=time.perf_counter)
 
 
@@ -237,6 +238,7 @@ class Worker:
                 size = sum(self._collect(buffer, wait()) for wait in waits)
                 buffer.skipped += batch.skipped
                 buffer.samples += batch.count
+                buffer.halved += len(waits) > 1
                 out.put(Progress(self.cell.id, batch.shard.index, batch.count, size))
         except Exception as error:
             stop.set()
@@ -285,6 +287,7 @@ class Worker:
             skipped=tuple(buffer.skipped),
             samples=buffer.samples,
             batch=buffer.batch,
+            halved=buffer.halved,
             seconds=round(time.perf_counter() - buffer.began, 3),
             host=platform.node(),
         )

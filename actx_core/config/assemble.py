@@ -25,6 +25,7 @@ from actx_core.config.pipeline import (
     TapRequest,
 )
 from actx_core.config.problems import Problems, did_you_mean
+from actx_core.config.translate import show
 
 
 def assemble(
@@ -78,7 +79,7 @@ def _check_top(data: dict[str, Any], problems: Problems) -> None:
     if version is None:
         problems.add((), "'actx', the version of the file's format, is missing", first)
     elif type(version) is not int:
-        problems.add(("actx",), f"'actx' must be a whole number, found {version!r}", first)
+        problems.add(("actx",), f"'actx' must be a whole number, found {show(version)}", first)
     elif version != tables.VERSION:
         message = f"the file has format {version}, this actx reads format {tables.VERSION}"
         problems.add(

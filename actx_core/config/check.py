@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from actx_core.config.locate import Path
-from actx_core.config.problems import Problems
+from actx_core.config.problems import Problems, dotted
 from actx_core.config.tables import POOL, K, Keys, NamedKeys, Section
-from actx_core.config.translate import Mistake, mistakes
+from actx_core.config.translate import Mistake, mistakes, show
 from actx_core.contracts import Config, Pooler
 from actx_core.errors import ActxError
 from actx_core.hookspecs import Component
@@ -50,7 +50,7 @@ class Checker:
     def table(self, value: Any, path: Path) -> dict[str, Any] | None:
         if isinstance(value, dict):
             return value
-        self.problems.add(path, f"'{path[-1]}' must be a table, found {value!r}")
+        self.problems.add(path, f"'{dotted(path)}' must be a table, found {show(value)}")
         return None
 
     def tables(self, value: Any, path: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -92,7 +92,7 @@ class Checker:
         name = table.get(section.key, section.default)
         at = (*path, section.key)
         if not isinstance(name, str):
-            self.problems.add(at, f"'{section.key}' must be text in quotes, found {name!r}")
+            self.problems.add(at, f"'{section.key}' must be text in quotes, found {show(name)}")
             return None
         if not name:
             names = sorted({c.name for c in registry().all(section.kind)})

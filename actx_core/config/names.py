@@ -71,7 +71,7 @@ def check_on(analyses: Sequence[Wanted], cells: Sequence[str] | None, problems: 
                 problems.add(
                     (*analysis.path, "on", n),
                     f"'{pattern}' can match nothing: neither source/model/tap nor another analysis",
-                    did_you_mean(pattern, there),
+                    did_you_mean(pattern, there, "there are"),
                 )
     _check_cycles(analyses, ids, problems)
 

@@ -21,13 +21,13 @@ def dotted(path: Path) -> str:
     )
 
 
-def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """A hint for a wrong name: near misses, else what there is."""
+def did_you_mean(word: str, allowed: Iterable[str], all_of_them: str = "allowed") -> str:
+    """A hint for a wrong name: near misses, else all that there are."""
     names = sorted(set(allowed))
     close = get_close_matches(word, names, n=3) or [n for n in names if n.lower() == word.lower()]
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
-    return f"allowed: {', '.join(names) or 'nothing'}"
+    return f"{all_of_them}: {', '.join(names) or 'nothing'}"
 
 
 @dataclass

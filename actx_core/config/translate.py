@@ -76,7 +76,7 @@ def mistakes(
     With ``coerced``, the error is one of strict validation, and only single values of the wrong type
     count.
     """
-    placed = [(*_place(table, e), e) for e in error.errors(include_url=False)]
+    placed = [(*_place(table, e), e) for e in error.errors(include_url=False) if not _echo(e)]
     if coerced:
         placed = [item for item in placed if _is_coerced(table, item[0], item[2])]
     for union, group in groupby(placed, key=lambda item: item[1]):
@@ -112,6 +112,11 @@ def _place(table: Mapping[str, Any], error: ErrorDetails) -> tuple[Path, Path | 
     return path, union
 
 
+def _echo(error: ErrorDetails) -> bool:
+    """A list that is only short because of wrong elements, which have errors of their own."""
+    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
+
+
 def _is_coerced(table: Mapping[str, Any], path: Path, error: ErrorDetails) -> bool:
     value: Any = table
     for step in path:
@@ -138,7 +143,7 @@ def _mistake(path: Path, error: ErrorDetails, cls: type[BaseModel], also: Iterab
         text = str(error.get("ctx", {}).get("error", "")) or error["msg"]
         text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
         return Mistake(path, f"{name}: {text[:1].lower()}{text[1:]}" if path else text)
-    return Mistake(path, f"{name} must be {expected}, found {_show(error['input'])}", _hint(error))
+    return Mistake(path, f"{name} must be {expected}, found {show(error['input'])}", _hint(error))
 
 
 def _no_member(
@@ -148,7 +153,7 @@ def _no_member(
     expected = dict.fromkeys(text for e in errors if (text := _expected(e)))
     if not expected:
         return _mistake(path, errors[0], cls, also)
-    found = _show(errors[0]["input"])
+    found = show(errors[0]["input"])
     return Mistake(path, f"'{dotted(path)}' must be {' or '.join(expected)}, found {found}")
 
 
@@ -156,8 +161,13 @@ def _expected(error: ErrorDetails) -> str:
     """What would have been right, to follow "must be"; empty where only the message tells."""
     kind = error["type"]
     if kind in _LIMITS:
-        return _LIMITS[kind].format_map(error.get("ctx", {}))
+        limits = {name: _plain(value) for name, value in error.get("ctx", {}).items()}
+        return _LIMITS[kind].format_map(limits)
     return _TYPES.get(re.sub(r"_(type|parsing|from_float|instance_of|from_date\w*)$", "", kind), "")
+
+
+def _plain(limit: Any) -> Any:
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 def _hint(error: ErrorDetails) -> str:
@@ -167,7 +177,7 @@ def _hint(error: ErrorDetails) -> str:
     return hint if hint.startswith("did") else ""
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
     """A value as it stands in a pipeline, shortened."""
     match value:
         case bool():

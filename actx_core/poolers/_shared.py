@@ -84,6 +84,11 @@ def accumulator(xp: Any, array: Any) -> Any:
     return xp.float64 if array.dtype == xp.float64 else xp.float32
 
 
+def numeric(xp: Any, array: Any) -> Any:
+    """``array``, but bool as uint8: the standard knows no sum or maximum of bool."""
+    return xp.astype(array, xp.uint8) if xp.isdtype(array.dtype, "bool") else array
+
+
 def to_device(xp: Any, host: np.ndarray, like: Any) -> Any:
     """A host array on the device of ``like``."""
     import numpy as np

@@ -15,6 +15,7 @@ from actx_core.poolers._shared import (
     filled,
     float_dtype,
     numbers,
+    numeric,
     resized,
     samplewise,
     some,
@@ -54,9 +55,7 @@ class Grid(Pooler):
         xp = array_namespace(activation.array)
         over = numbers(activation.axes, self.over)
         lead = activation.axes.index(SAMPLE) if SAMPLE in activation.axes else 0
-        total = filled(xp, activation.array, activation.mask, 0)
-        if xp.isdtype(total.dtype, "bool"):
-            total = xp.astype(total, xp.uint8)  # the standard knows no sum of bool
+        total = filled(xp, numeric(xp, activation.array), activation.mask, 0)
         dtype = accumulator(xp, total)
         real = np.ones((1,) * total.ndim, bool) if activation.mask is None else activation.mask
         shape = [n if a in over else real.shape[a] for a, n in enumerate(total.shape)]
@@ -102,10 +101,6 @@ def _summed(
             inside = (place >= start[:, None]) & (place < stop[:, None])
             shape = [1] * array.ndim
             shape[lead], shape[axis] = inside.shape
-            part = filled(xp, part, _oriented(inside, lead, axis).reshape(shape), 0)
+            part = filled(xp, part, (inside if lead < axis else inside.T).reshape(shape), 0)
         cells.append(xp.sum(part, axis=axis, dtype=dtype, keepdims=True))
     return xp.concat(cells, axis=axis)
-
-
-def _oriented(inside: np.ndarray, lead: int, axis: int) -> np.ndarray:
-    return inside if lead < axis else inside.T

@@ -19,6 +19,7 @@ from actx_core.poolers._shared import (
     filled,
     float_dtype,
     numbers,
+    numeric,
     resized,
     samplewise,
     scalar,
@@ -50,9 +51,7 @@ class _Reduction(Pooler):
 
         xp = array_namespace(activation.array)
         over = numbers(activation.axes, self.over)
-        array = activation.array
-        if xp.isdtype(array.dtype, "bool"):
-            array = xp.astype(array, xp.uint8)  # the standard knows no sum or maximum of bool
+        array = numeric(xp, activation.array)
         array = xp.squeeze(self._reduce(xp, array, activation.mask, over), axis=over)
         if xp.isdtype(activation.array.dtype, "bool") and xp.isdtype(array.dtype, "integral"):
             array = xp.astype(array, xp.bool)

@@ -23,6 +23,7 @@ from actx_core import dtypes
 from actx_core.contracts import Config, LazyArray, Store
 from actx_core.files import claim
 from actx_core.stores.payload import check, damaged, total
+from actx_core.tables import reading
 from actx_core.types import ArraySpec
 
 COLUMN = "activations"
@@ -57,18 +58,15 @@ class ParquetArray:
 
     def __init__(self, path: Path, spec: ArraySpec) -> None:
         self._path, self._spec = path, spec
-        with _reading(path) as file:
-            found = file.schema_arrow
+        with reading(path) as file:
             self._metadata = file.metadata
-        expected = _schema(spec)
-        if found.names != [COLUMN] or found.field(0).type != expected.field(0).type:
-            raise damaged(path, f"expected {expected.field(0)}, found {found.remove_metadata()}")
-        names = (b"dtype", b"row_shape")
-        if any((found.metadata or {}).get(n) != expected.metadata[n] for n in names):
-            raise damaged(path, f"expected metadata {expected.metadata}, found {found.metadata}")
+            _check_schema(path, file.schema_arrow, _schema(spec))
         sizes = [self._metadata.row_group(i).num_rows for i in range(self.groups)]
+        rows = self._metadata.num_rows
+        if min(sizes, default=0) < 0 or sum(sizes) != rows:
+            raise damaged(path, f"expected {rows} rows, found row groups of {sizes}")
         self._starts = np.cumsum([0, *sizes])
-        self.shape: tuple[int, ...] = (self._metadata.num_rows, *spec.row_shape)
+        self.shape: tuple[int, ...] = (rows, *spec.row_shape)
         self.dtype = dtypes.storage(spec.dtype)
         check(path, spec, self.shape, self.dtype)
         self._last: tuple[int, np.ndarray] | None = None
@@ -83,8 +81,12 @@ class ParquetArray:
 
     def read_group(self, index: int) -> np.ndarray:
         """The rows of one row group, read-only."""
-        with _reading(self._path, self._metadata) as file:
-            return _values(file.read_row_group(index)[COLUMN].combine_chunks(), self._spec)
+        expected = self._starts[index + 1] - self._starts[index]
+        with reading(self._path, self._metadata) as file:
+            column = file.read_row_group(index)[COLUMN].combine_chunks()
+        if len(column) != expected:
+            raise damaged(self._path, f"expected {expected} rows, found {len(column)}")
+        return _values(column, self._spec)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         if rows is Ellipsis:
@@ -166,6 +168,14 @@ def _schema(spec: ArraySpec) -> pa.Schema:
     return pa.schema([pa.field(COLUMN, column, nullable=pa.types.is_null(column))], metadata)
 
 
+def _check_schema(path: Path, found: pa.Schema, expected: pa.Schema) -> None:
+    if found.names != [COLUMN] or found.field(0).type != expected.field(0).type:
+        raise damaged(path, f"expected {expected.field(0)}, found {found.remove_metadata()}")
+    names = (b"dtype", b"row_shape")
+    if any((found.metadata or {}).get(name) != expected.metadata[name] for name in names):
+        raise damaged(path, f"expected metadata {expected.metadata}, found {found.metadata}")
+
+
 def _table(array: np.ndarray, spec: ArraySpec) -> pa.Table:
     schema = _schema(spec)
     if not spec.row_shape:
@@ -203,17 +213,3 @@ def _writer(path: Path, spec: ArraySpec, payload: int) -> Iterator[pq.ParquetWri
         with pq.ParquetWriter(file, _schema(spec), **options, **batch) as writer:
             yield writer
         file.truncate(file.tell())
-
-
-@contextmanager
-def _reading(path: Path, metadata: Any = None) -> Iterator[pq.ParquetFile]:
-    if not path.is_file():
-        raise damaged(path, "the file is missing")
-    try:
-        with pq.ParquetFile(path, metadata=metadata) as file:
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        size = path.stat().st_size
-        raise damaged(
-            path, f"expected Parquet, found a damaged file of {size} bytes: {error}"
-        ) from error

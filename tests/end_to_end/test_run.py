@@ -297,7 +297,10 @@ def test_out_of_memory_halves_the_batch_and_says_so(tmp_path: Path) -> None:
         open_run(tmp_path / "a")["s/m/embed"].numpy(), reference()["embed"], rtol=1e-6
     )
     assert "run.batch_size=2" in (tmp_path / "a/report.html").read_text().replace("<wbr>", "")
-    with pytest.raises(OutOfMemory, match="one sample does not fit"):
+    with pytest.raises(
+        OutOfMemory,
+        match="a batch of one sample does not fit in memory; the largest tap is 'embed'",
+    ):
         run(pipeline(tmp_path / "b", model={"fail_above": 0}))
 
 

@@ -1,0 +1,125 @@
+"""``actx plan``: what a pipeline will store, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actx_core.cli.command import Output, command, overrides
+from actx_core.cli.text import shape, size
+
+if TYPE_CHECKING:
+    from actx_core.plan import CellPlan, Plan, TapPlan
+
+HEADS = ("tap", "activation", "pool", "stored", "rows", "size")
+
+
+@command(
+    json="""
+{"out", "bytes", "exact", "needed", "free", "cells": [{"id", "samples", "shards",
+  "batch_size", "notes": [text], "taps": [{"name", "module", "axes", "shape", "pool": [{...}],
+  "stored": {"kind", "axes", "row_shape", "dtype", "rows", "bytes", "exact"}}]}]}
+"""
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@overrides
+def plan(out: Output, file: Path, sets: tuple[str, ...]) -> None:
+    """Show what a pipeline will store, without loading weights.
+
+    "≤" marks an upper bound, where the number of rows depends on the data.
+    """
+    from actx_core.run import Pipeline
+
+    found = Pipeline.from_file(file, sets).plan()
+    out.object(to_json(found))
+    for cell in found.cells:
+        _print(out, cell)
+    out.line(
+        f"{_total(found)} to write, {size(found.needed)} needed at most, {size(found.free)} free"
+    )
+
+
+def _print(out: Output, cell: CellPlan) -> None:
+    samples = "?" if cell.samples is None else cell.samples
+    out.line(
+        f"{cell.id}: {samples} samples, {len(cell.shards)} shards, batches of {cell.batch_size}"
+    )
+    out.table(HEADS, [_row(cell, tap) for tap in cell.taps], right=("rows", "size"))
+    for note in cell.notes:
+        out.line(f"note: {note}")
+    out.line()
+
+
+def _row(cell: CellPlan, tap: TapPlan) -> Sequence[str]:
+    rows, exact = cell.rows(tap)
+    bound = "" if exact else "≤ "
+    return (
+        tap.name,
+        shape(tap.tap.shape, tap.tap.axes[1:]),
+        " + ".join(_pool(options) for options in tap.pool) or "-",
+        f"{shape(tap.stored.row_shape)} {tap.dtype}",
+        f"? {tap.stored.row_kind}s" if rows is None else f"{bound}{rows} {tap.stored.row_kind}s",
+        "?" if rows is None else f"{bound}{size(cell.bytes(tap))}",
+    )
+
+
+def _pool(options: Mapping[str, Any]) -> str:
+    """``mean(y, x)``."""
+    values = [
+        ", ".join(v) if isinstance(v, list | tuple) else str(v)
+        for k, v in options.items()
+        if k != "type"
+    ]
+    return f"{str(options['type']).rpartition('/')[2]}({', '.join(values)})"
+
+
+def _total(plan: Plan) -> str:
+    known = all(size is not None for _, _, size, _ in plan.arrays())
+    bound = "" if plan.exact else "≤ " if known else "≥ "
+    return f"{bound}{size(plan.bytes)}"
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+    """The plan as ``actx plan --json`` prints it."""
+    return {
+        "out": str(plan.out),
+        "bytes": plan.bytes,
+        "exact": plan.exact,
+        "needed": plan.needed,
+        "free": plan.free,
+        "cells": [
+            {
+                "id": cell.id,
+                "samples": cell.samples,
+                "shards": len(cell.shards),
+                "batch_size": cell.batch_size,
+                "notes": list(cell.notes),
+                "taps": [_tap(cell, tap) for tap in cell.taps],
+            }
+            for cell in plan.cells
+        ],
+    }
+
+
+def _tap(cell: CellPlan, tap: TapPlan) -> dict[str, Any]:
+    rows, exact = cell.rows(tap)
+    spec = tap.spec(cell, rows)
+    return {
+        "name": tap.name,
+        "module": tap.tap.module,
+        "axes": list(tap.tap.axes),
+        "shape": list(tap.tap.shape),
+        "pool": [dict(options) for options in tap.pool],
+        "stored": {
+            "kind": spec.kind,
+            "axes": list(spec.axes),
+            "row_shape": list(spec.row_shape),
+            "dtype": spec.dtype,
+            "rows": rows,
+            "bytes": cell.bytes(tap),
+            "exact": exact,
+        },
+    }

@@ -1,0 +1,58 @@
+"""The torch half: any ``nn.Module`` as a model, its taps, and the live probe.
+
+Importing this package does not import torch; public names are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actx_core.torch.checkpoints import load_checkpoint
+    from actx_core.torch.config import Checkpoint, ImagePreprocess, ModuleConfig, TorchConfig
+    from actx_core.torch.images import prepare_images, preview_images
+    from actx_core.torch.live import probe
+    from actx_core.torch.model import TorchModel
+    from actx_core.torch.module import Module
+    from actx_core.torch.wrapping import wrap
+
+_HOME = {
+    "Checkpoint": "config",
+    "ImagePreprocess": "config",
+    "Module": "module",
+    "ModuleConfig": "config",
+    "TorchConfig": "config",
+    "TorchModel": "model",
+    "load_checkpoint": "checkpoints",
+    "prepare_images": "images",
+    "preview_images": "images",
+    "probe": "live",
+    "wrap": "wrapping",
+}
+
+__all__ = [
+    "Checkpoint",
+    "ImagePreprocess",
+    "Module",
+    "ModuleConfig",
+    "TorchConfig",
+    "TorchModel",
+    "load_checkpoint",
+    "prepare_images",
+    "preview_images",
+    "probe",
+    "wrap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'actx_core.torch' has no attribute {name!r}")
+    value = getattr(import_module(f"actx_core.torch.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,102 @@
+"""One forward pass that takes the wanted taps and stops after the last of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from actx_core.errors import TapError
+from actx_core.torch.hooks import Hooks, Point, Side, paths
+from actx_core.torch.trees import elements
+from actx_core.types import Activation
+
+Take = Callable[[Point, torch.Tensor], Activation]
+
+
+class _Stop(BaseException):
+    """All taps are taken. Not an Exception, so that no module catches it."""
+
+
+class Capture:
+    """Hooks for some points of a module, in place until ``remove``."""
+
+    def __init__(self, module: nn.Module, points: Sequence[Point], *, stop: bool = True) -> None:
+        self._stop = stop
+        self._points: dict[tuple[str, int, Side], list[Point]] = defaultdict(list)
+        for point in points:
+            self._points[point.path, point.call, point.side].append(point)
+        self._count = len(points)
+        modules = paths(module)
+        sides: list[tuple[str, Side]] = [(point.path, point.side) for point in points]
+        # A hook inside such a layer makes torch leave its fused kernel, whose numbers differ in the last
+        # digits. With one on each, they do not depend on which taps are taken.
+        sides += [
+            (p, "out") for p, m in modules.items() if isinstance(m, nn.TransformerEncoderLayer)
+        ]
+        self._hooks = Hooks(modules, self._event, sides)
+        self._take: Take | None = None
+        self._taken: dict[str, Activation] = {}
+
+    def run(self, forward: Callable[[], Any], take: Take) -> tuple[dict[str, Activation], Any]:
+        """Call ``forward``, which runs the module: what ``take`` gave for each tap, in forward order.
+
+        The second value is the result of ``forward``, None where it was stopped. Raises TapError where a
+        point was not reached.
+        """
+        taken: dict[str, Activation] = {}
+        self._hooks.begin()
+        self._take, self._taken = take, taken
+        result = None
+        try:
+            result = forward()
+        except _Stop:
+            pass
+        finally:
+            self._take, self._taken = None, {}
+        if len(taken) < self._count:
+            names = [p.tap.name for points in self._points.values() for p in points]
+            silent = [name for name in names if name not in taken]
+            raise TapError(
+                "it did not fire in this forward pass, although it did in the probe",
+                where=", ".join(silent),
+                hint="the forward pass depends on the data; tap a module that every sample passes",
+            )
+        return taken, result
+
+    def remove(self) -> None:
+        self._hooks.remove()
+
+    def _event(self, path: str, number: int, side: Side, value: Any) -> None:
+        points = self._points.get((path, number, side))
+        if points is None or self._take is None:
+            return
+        found = elements(value)
+        for point in points:
+            element = point.element
+            if not element and len(found) == 1:
+                element = next(iter(found))
+            if element in found:
+                tensor = found[element].movedim(point.batch_axis, 0)
+                self._taken[point.tap.name] = owned(self._take(point, tensor), tensor)
+        if self._stop and len(self._taken) == self._count:
+            raise _Stop
+
+
+def owned(activation: Activation, source: torch.Tensor) -> Activation:
+    """The activation in memory of its own, where it still shares that of the tensor it was taken from.
+
+    What follows in the forward pass may change that memory in place, and a view would keep all of it alive.
+    """
+    array = activation.array
+    if not isinstance(array, torch.Tensor) or _memory(array) != _memory(source):
+        return activation
+    return replace(activation, array=array.clone(memory_format=torch.contiguous_format))
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,101 @@
+"""The list of taps that a recorded forward pass offers: their names, and why some cannot be taken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actx_core.torch.hooks import Point, paths
+from actx_core.torch.record import Event, Key, Record
+from actx_core.types import Tap
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def list_points(
+    module: nn.Module,
+    passed: Record,
+    batch: Sequence[int | None],
+    problems: Sequence[str],
+    axes: Sequence[tuple[str, ...]],
+    dtype: str,
+) -> list[Point]:
+    """The taps of a pass in forward order, then those of the modules that were never called.
+
+    ``batch``, ``problems`` and ``axes`` are given for each value of the record. ``dtype`` is declared for
+    floating taps; empty: the type they have.
+    """
+    listing = _Listing(passed, batch, problems, axes, dtype, set(paths(module)))
+    found = {p.tap.name: p for event in passed.events for p in listing.of_event(event)}
+    for path, child in paths(module).items():
+        if path and not listing.calls[path, "out"]:
+            why = "it is never called in the forward pass"
+            found.setdefault(path, listing.without(Key(path, 0, "out"), why, type(child).__name__))
+    return list(found.values())
+
+
+def tap_name(key: Key, calls: int) -> str:
+    """The name of a tap of a module that is called so many times in one forward pass."""
+    path = ".".join(part for part in (key.path or "output", key.element) if part)
+    return path + (f":{key.call}" if calls > 1 else "") + ("@in" if key.side == "in" else "")
+
+
+@dataclass
+class _Listing:
+    passed: Record
+    batch: Sequence[int | None]
+    problems: Sequence[str]
+    axes: Sequence[tuple[str, ...]]
+    dtype: str
+    modules: set[str]
+
+    def __post_init__(self) -> None:
+        self.calls = Counter((event.path, event.side) for event in self.passed.events)
+
+    def of_event(self, event: Event) -> Iterator[Point]:
+        """The taps of one event: the elements of what passed, then the event itself."""
+        if not event.path and (event.side == "in" or "output" in self.modules):
+            return  # the model's own input is the data; a part called 'output' keeps its name
+        kind = type(event.module).__name__
+        key = Key(event.path, event.call, event.side)
+        elements = [self.of_value(k, number, "") for k, number in event.tensors() if self._own(k)]
+        if len(event.values) == 1:  # an element that only has a number would be the same tap again
+            yield from (p for p in elements if not p.element.replace(".", "").isdecimal())
+            yield self.of_value(key, next(iter(event.values.values())), kind)
+        else:
+            yield from elements
+            yield self.without(key, _not_one_tensor(event, [p.tap.name for p in elements]), kind)
+
+    def of_value(self, key: Key, number: int, kind: str) -> Point:
+        """The tap of one tensor."""
+        value, axis = self.passed.values[number], self.batch[number] or 0
+        problem = "its values are complex" if value.dtype.is_complex else self.problems[number]
+        if problem:
+            return self.without(key, problem, kind)
+        shape = value.shape[:axis] + value.shape[axis + 1 :]
+        floating = self.dtype and value.dtype.is_floating_point
+        dtype = self.dtype if floating else str(value.dtype).removeprefix("torch.")
+        tap = Tap(self._name(key), self.axes[number], shape, dtype, module=kind)
+        return Point(tap, *key, batch_axis=axis)
+
+    def without(self, key: Key, problem: str, kind: str) -> Point:
+        """A tap that cannot be taken."""
+        return Point(Tap(self._name(key), (), (), module=kind, problem=problem), *key)
+
+    def _name(self, key: Key) -> str:
+        return tap_name(key, self.calls[key.path, key.side])
+
+    def _own(self, key: Key) -> bool:
+        """Whether the key is an element's, and no part of the model has that name."""
+        return bool(key.element) and f"{key.path}.{key.element}".lstrip(".") not in self.modules
+
+
+def _not_one_tensor(event: Event, offered: Sequence[str]) -> str:
+    if event.side == "in":
+        return "it gets no tensor as an argument"
+    if not event.values:
+        return f"its result is a {event.kind} without a tensor"
+    return f"its result is a {event.kind} of {len(event.values)} tensors; take {', '.join(offered)}"
