@@ -116,7 +116,7 @@ class Extraction:
         wait = self.model.to_host({name: found[name].array for name in self.wants})
 
         def rows() -> Rows:
-            arrays = {name: dtypes.encode(a, self.wants[name].dtype) for name, a in wait().items()}
+            arrays = {name: _encoded(a, self.wants[name].dtype) for name, a in wait().items()}
             return Rows(arrays, tables, len(prepared.samples))
 
         return rows
@@ -342,6 +342,11 @@ def _cast(array: Any, dtype: str) -> Any:
     if target is None or array.dtype == target:
         return array
     return api.array_namespace(array).astype(array, target)
+
+
+def _encoded(array: np.ndarray, dtype: str) -> np.ndarray:
+    """To the stored type on the host, unless the device has done that."""
+    return array if array.dtype == dtypes.storage(dtype) else dtypes.encode(array, dtype)
 
 
 def _same_rows(tables: dict[str, Columns], want: Want, table: Columns) -> None:

@@ -1,7 +1,8 @@
 """Runs a pipeline many times, each killed with SIGKILL at another file operation, then resumed.
 
 A process of its own, which forks before any thread exists: ``python kills.py SPEC FOLDER COUNT``. Each
-of COUNT trials is a run in FOLDER/N that dies at its N-th rename or deletion and is then repeated. Prints, as JSON, at which operation each trial died.
+of COUNT trials is a run in FOLDER/N that dies at its N-th rename or deletion and is then repeated.
+Prints, as JSON, at which operation each trial died.
 """
 
 import json

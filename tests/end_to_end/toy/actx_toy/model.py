@@ -1,8 +1,13 @@
 """A model on token sequences of different lengths: fixed-size and varying taps, padded batches."""
 
+import os
+import signal
+import uuid
+from pathlib import Path
+
 import numpy as np
 
-from actx_core import Activation, Batch, Model, ModelConfig, Tap
+from actx_core import Activation, Batch, InputPath, Model, ModelConfig, Tap
 
 
 class ToyConfig(ModelConfig):
@@ -10,6 +15,8 @@ class ToyConfig(ModelConfig):
     seed: int = 0
     fail_above: int = 10**9
     """Batches larger than this do not fit in memory."""
+    dies: InputPath | None = None
+    """A folder: the process dies at sample n007 until so many files lie there as the folder's name says."""
 
 
 class Toy(Model[ToyConfig]):
@@ -53,6 +60,8 @@ class Toy(Model[ToyConfig]):
 
     def extract(self, batch, pool):
         x, mask = batch.inputs
+        if self.config.dies and np.any(batch.columns["sample"]["n_tokens"] == 8):
+            self.die()
         if len(x) > self.config.fail_above:
             raise MemoryError("too much")
         embed = x[..., None] * self.up
@@ -67,6 +76,12 @@ class Toy(Model[ToyConfig]):
             "last": Activation(last, ("sample", "channel")),
         }
         return {tap: pool(tap, found[tap]) for tap in self.opened}
+
+    def die(self):
+        folder = Path(self.config.dies)
+        if len(list(folder.iterdir())) < int(folder.name):
+            (folder / uuid.uuid4().hex).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def fingerprint(self):
         return f"toy-{self.config.width}-{self.config.seed}"
