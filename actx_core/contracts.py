@@ -110,7 +110,7 @@ class Model(_Component[C]):
     def prepare(self, samples: Sequence[Sample]) -> Batch:
         """Turn loaded samples (``data`` is content) into one batch, on the host.
 
-        Called from several threads at once.
+        Called from several threads at once, and for ``actx peek`` before ``open``.
         """
 
     @abstractmethod

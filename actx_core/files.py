@@ -84,7 +84,7 @@ def atomic(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         if error.errno in _NO_SPACE:
-            raise no_space(error, path.parent, 0) from error
+            raise no_space(error, path) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -115,16 +115,21 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
+def damaged(path: Path, why: str, hint: str = "") -> StoreError:
+    """The error to raise for a file of a run that is missing or not what it should be."""
+    hint = hint or "restore it from a copy, or start a new run.out"
+    return StoreError(why, where=str(path), hint=hint)
+
+
 def read_json(path: Path, *, hint: str = "") -> Any:
     """What a JSON file holds. Raises StoreError where it is missing or damaged; ``hint`` says what to do."""
-    hint = hint or "restore the file from a copy, or delete it and give the same command again"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise StoreError("the file is missing", where=str(path), hint=hint) from error
+        raise damaged(path, "the file is missing", hint) from error
     except ValueError as error:
-        message = f"expected JSON, found a damaged file of {path.stat().st_size} bytes ({error})"
-        raise StoreError(message, where=str(path), hint=hint) from error
+        why = f"expected JSON, found a damaged file of {path.stat().st_size} bytes: {error}"
+        raise damaged(path, why, hint) from error
 
 
 def sha256_file(path: Path) -> str:
@@ -174,15 +179,17 @@ def _write_zeros(file: BinaryIO, offset: int, size: int) -> None:
     file.seek(place)
 
 
-def no_space(error: OSError, path: Path, size: int) -> StoreError:
-    """The error to raise where ``size`` bytes do not fit on the disk of ``path``; 0: not known."""
+def no_space(error: OSError, path: Path, size: int = 0) -> StoreError:
+    """The error to raise where a file of ``size`` bytes, 0 where that is not known, cannot be written."""
     if error.errno == errno.EFBIG:
-        message = f"no file of {size / 1e9:.3g} GB is allowed here"
+        message = (
+            f"no file of {size / 1e9:.3g} GB is allowed here" if size else "the file is too large"
+        )
         hint = "raise the limit on file sizes (ulimit -f) or use another disk"
         return StoreError(message, where=str(path), hint=f"{hint}; the same command resumes")
     import shutil
 
-    missing = size - shutil.disk_usage(path).free
+    missing = size - shutil.disk_usage(path.parent).free
     amount = f"{missing / 1e9:.3g} GB" if missing > 0 else "space"
     hint = f"free {amount}, the same command resumes"
     return StoreError("no space left on the disk", where=str(path), hint=hint)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from actx_core.errors import StoreError
 from actx_core.files import atomic, encode, read_json, write_json
 from actx_core.types import Receipt, Skipped
 
@@ -98,11 +99,11 @@ def load_receipts(layout: Layout) -> list[Receipt]:
     found: dict[str, Receipt] = {}
     if layout.compacted.exists():
         for line in layout.compacted.read_text().splitlines():
-            receipt = _receipt(json.loads(line))
+            receipt = _receipt(_line(line, layout.compacted), layout.compacted)
             found[_key(receipt)] = receipt
     if layout.receipts.is_dir():
         for path in sorted(layout.receipts.glob("*.json")):
-            receipt = _receipt(read_json(path, hint=HINT))
+            receipt = _receipt(read_json(path, hint=HINT), path)
             found[_key(receipt)] = receipt
     return sorted(found.values(), key=lambda r: (r.cell, r.shard, sorted(r.digests)))
 
@@ -118,10 +119,22 @@ def compact_receipts(layout: Layout, receipts: Iterable[Receipt]) -> None:
         file.unlink()
 
 
+def _line(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise StoreError(f"a line is damaged: {error}", where=str(path), hint=HINT) from error
+
+
 def _key(receipt: Receipt) -> str:
     return f"{receipt.cell}\n{receipt.shard}\n{sorted(receipt.digests)}"
 
 
-def _receipt(data: dict[str, Any]) -> Receipt:
-    skipped = tuple(Skipped(**s) for s in data["skipped"])
-    return Receipt(**{**data, "skipped": skipped})
+def _receipt(data: dict[str, Any], path: Path) -> Receipt:
+    try:
+        skipped = tuple(Skipped(**s) for s in data["skipped"])
+        return Receipt(**{**data, "skipped": skipped})
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"not a receipt of this version: {error}", where=str(path), hint=HINT
+        ) from error

@@ -198,18 +198,19 @@ def resolve(config: PipelineConfig, model: ModelEntry) -> Resolved:
     taps = list(network.taps())
     chosen: dict[str, TapPlan] = {}
     notes: list[str] = []
+    whole: dict[str, list[str]] = {}
     for wanted in model.taps:
         found, more = select(taps, wanted.match, network.presets())
         notes += more
         for tap in found:
-            planned = _pooled(config, wanted, tap, notes)
+            planned = _pooled(config, wanted, tap, whole)
             if chosen.setdefault(tap.name, planned) != planned:
                 raise ConfigError(
                     f"model '{model.id}': tap '{tap.name}' is matched twice, with different options",
                     hint="narrow one of the patterns, so that each tap is matched once",
                 )
-    position = {tap.name: i for i, tap in enumerate(taps)}
-    ordered = tuple(sorted(chosen.values(), key=lambda t: position[t.name]))
+    notes += [f"not pooled: {', '.join(names)}: {why}" for why, names in whole.items()]
+    ordered = tuple(chosen[tap.name] for tap in taps if tap.name in chosen)
     return Resolved(ordered, tuple(dict.fromkeys(notes)), network.accepts)
 
 
@@ -288,7 +289,9 @@ def _differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, An
         yield key, before, now
 
 
-def _pooled(config: PipelineConfig, wanted: TapRequest, tap: Tap, notes: list[str]) -> TapPlan:
+def _pooled(
+    config: PipelineConfig, wanted: TapRequest, tap: Tap, whole: dict[str, list[str]]
+) -> TapPlan:
     if wanted.axes is not None:
         if len(wanted.axes) != len(tap.axes):
             raise TapError(
@@ -303,7 +306,7 @@ def _pooled(config: PipelineConfig, wanted: TapRequest, tap: Tap, notes: list[st
     except TapError as error:
         if wanted.pool is not None:
             raise
-        notes.append(f"{tap.name} stays whole: {error.message}")
+        whole.setdefault(error.message, []).append(tap.name)
         pool, stored = (), tap
     dtype = wanted.store_dtype or config.store.dtype or stored.dtype
     return TapPlan(tap, tuple(_dump(p) for p in pool), stored, dtype)

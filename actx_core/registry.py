@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -67,7 +68,10 @@ class Registry:
                 plugin.error = f"made for actx API {wanted}, this is {API}"
                 return plugin
             self.hooks.register(module, entry.name)
+            self.hooks.check_pending()
             plugin.components = list(self._components(entry.name))
+            _refuse_twice(plugin.components)
+            plugin.missing = _missing_extras(dist, plugin.components)
         except (Exception, SystemExit) as error:  # whatever a plugin does wrong stays in its row
             if os.environ.get("ACTX_STRICT_PLUGINS"):
                 raise
@@ -76,8 +80,7 @@ class Registry:
             plugin.status = "broken"
             plugin.error = f"{type(error).__name__}: {error}"
             plugin.traceback = traceback.format_exc()
-            return plugin
-        plugin.missing = _missing_extras(dist, plugin.components)
+            plugin.components = []
         return plugin
 
     def _components(self, plugin: str) -> Iterator[Component]:
@@ -149,14 +152,19 @@ class Registry:
         module, _, name = target.partition(":")
         label = f"{component.kind} '{component.plugin}/{component.name}'"
         try:
-            return getattr(import_module(module), name)
+            found = import_module(module)
         except ImportError as error:
             plugin = next((p for p in self.plugins if p.name == component.plugin), None)
             package = plugin.distribution if plugin else component.plugin
             hint = f"pip install '{package}[{component.extra}]'" if component.extra else ""
             raise PluginError(f"{label} failed to import: {error}", hint=hint) from error
-        except AttributeError as error:
-            raise PluginError(f"{label}: {module} has no '{name}'") from error
+        except Exception as error:  # whatever a plugin's module does wrong
+            raise PluginError(
+                f"{label} failed to import: {type(error).__name__}: {error}"
+            ) from error
+        if not hasattr(found, name):
+            raise PluginError(f"{label}: {module} has no '{name}'")
+        return getattr(found, name)
 
     def versions(self) -> Mapping[str, str]:
         """Name and version of each plugin that works."""
@@ -172,10 +180,22 @@ def _entry_points() -> list[metadata.EntryPoint]:
 
 
 def _disabled(name: str) -> bool:
-    allowed = os.environ.get("ACTX_PLUGINS")
-    if allowed is not None and name != "core" and name not in allowed.split(","):
+    if "ACTX_PLUGINS" in os.environ and name != "core" and name not in _listed("ACTX_PLUGINS"):
         return True
-    return name in os.environ.get("ACTX_DISABLE_PLUGINS", "").split(",")
+    return name in _listed("ACTX_DISABLE_PLUGINS")
+
+
+def _listed(variable: str) -> list[str]:
+    return [name.strip() for name in os.environ.get(variable, "").split(",")]
+
+
+def _refuse_twice(components: list[Component]) -> None:
+    """A plugin may offer a name once per kind."""
+    if not components:
+        return
+    (kind, name), count = Counter((c.kind, c.name) for c in components).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"the {kind} '{name}' is declared {count} times")
 
 
 def _missing_extras(

@@ -41,7 +41,8 @@ def select(
         found = _resolve(pattern, taps, presets)
         good = [tap for tap in found if not tap.problem]
         if not good:
-            raise TapError(_because(found), where=pattern, hint="'actx layers' lists the taps")
+            message = found[0].problem if found[0].name == pattern else _because(found)
+            raise TapError(message, where=pattern, hint="'actx layers' lists the taps")
         chosen.update(tap.name for tap in good)
         if len(good) < len(found):
             notes[f"{pattern} leaves out {_because(found)}"] = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actx_core.errors import StoreError
+from actx_core.files import damaged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,21 +96,20 @@ def reading(path: Path, metadata: Any = None) -> Iterator[pq.ParquetFile]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    hint = "delete the file and give the same command again, or restore it from a copy"
     if not path.is_file():
-        raise StoreError("the file is missing", where=str(path), hint=hint)
+        raise damaged(path, "the file is missing")
     try:
         with pq.ParquetFile(path, metadata=metadata) as file:
-            names = (
-                file.schema_arrow.names
-            )  # decodes them: damage shows here, not in a later message
+            names = file.schema_arrow.names  # decoded here, where damage is expected
             if len(set(names)) < len(names):
                 raise ValueError(f"columns {names}")
             yield file
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = (str(error) or "unknown").splitlines()[0]
-        message = f"expected Parquet, found a damaged file of {path.stat().st_size} bytes: {reason}"
-        raise StoreError(message, where=str(path), hint=hint) from error
+        size = path.stat().st_size
+        raise damaged(
+            path, f"expected Parquet, found a damaged file of {size} bytes: {reason}"
+        ) from error
 
 
 def join_tables(parts: Sequence[Path], path: Path) -> None:
@@ -137,11 +137,9 @@ def _groups(part: Path) -> Iterator[pa.Table]:
     with reading(part) as file:
         metadata = file.metadata
     for group in range(metadata.num_row_groups):
-        with reading(
-            part, metadata
-        ) as file:  # closed while its rows are written: that error is not damage
+        with reading(part, metadata) as file:
             table = file.read_row_group(group)
-        yield table
+        yield table  # out of the block: an error of the writer is not damage of the part
 
 
 def _unify(schema: pa.Schema, other: pa.Schema, part: Path) -> pa.Schema:

@@ -48,7 +48,7 @@ class Output:
         if self.json:
             import json
 
-            click.echo(json.dumps(data, indent=indent, ensure_ascii=False, default=str))
+            click.echo(json.dumps(data, indent=indent, ensure_ascii=False, default=_plain))
 
     def line(self, text: str = "") -> None:
         """Print a line for people."""
@@ -61,6 +61,11 @@ class Output:
         """Print a table for people; the columns named in ``right`` are aligned there."""
         if not self.json:
             self.screen.table(heads, rows, right)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know: numpy's scalars as numbers, the rest as text."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def command(*, json: str) -> Callable[[Function], click.Command]:

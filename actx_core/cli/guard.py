@@ -37,7 +37,7 @@ def _known(error: BaseException) -> ActxError | None:
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, OSError) and error.filename:
-        return StoreError(f"{error.strerror}".lower(), where=f"{error.filename}")
+        return StoreError(f"{error.strerror or error}".lower(), where=f"{error.filename}")
     return None
 
 
@@ -54,7 +54,7 @@ def _usage(error: click.ClickException) -> ConfigError:
     """A mistake on the command line, as one of our own."""
     ctx = getattr(error, "ctx", None)
     hint = f"{ctx.command_path} --help" if ctx else ""
-    message = error.format_message().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")
     return ConfigError(message[:1].lower() + message[1:], hint=hint)
 
 

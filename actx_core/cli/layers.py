@@ -22,13 +22,15 @@ HEADS = ("tap", "module", "activation", "size")
 
 @command(
     json="""
-{"models": [{"model", "type", "presets": {name: [pattern]}, "notes": [text],
-  "taps": [{"name", "module", "axes", "shape", "dtype", "kind", "bytes", "problem"}]}]}
+{"models": [
+  {"model", "type", "presets": {name: [pattern]}, "notes": [text], "taps": [
+    {"name", "module", "axes", "shape", "dtype", "kind", "rows_at_most",
+      "bytes", "problem"}]}]}
 """
 )
 @click.argument("model", metavar="MODEL|FILE")
 @overrides
-@click.option("--type", "kind", metavar="NAME", help="The type of model, as in a pipeline.")
+@click.option("--type", "kind", metavar="NAME", help="The type of model that has this name.")
 @click.option("--match", multiple=True, metavar="PATTERN", help="Only these taps. Repeatable.")
 @click.option("--all", "everything", is_flag=True, help="Inputs (NAME@in) too.")
 def layers(
@@ -101,7 +103,7 @@ def _models(
     name: str, kind: str | None, sets: Sequence[str]
 ) -> Iterator[tuple[str, str, Model[Any], Sequence[Tap]]]:
     """(name, type, model, taps) of each model that is meant."""
-    if name.endswith(".toml") or Path(name).is_file():
+    if kind is None and (name.endswith(".toml") or Path(name).is_file()):
         from actx_core.plan import build_model
         from actx_core.run import Pipeline
 

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
+from actx_core.config.check import Checker
 from actx_core.config.overrides import apply
 from actx_core.config.problems import Places, Problems
-from actx_core.config.translate import mistakes
 from actx_core.contracts import Config
 
 C = TypeVar("C", bound=Config)
@@ -21,10 +19,7 @@ def check(config: type[C], given: Mapping[str, Any], sets: Sequence[str] = ()) -
     options = dict(given)
     problems = Problems(Places.of_dict(options))
     apply(options, sets, problems.places, problems)
-    try:
-        checked = config.model_validate(options, context={"base": Path()})
-    except ValidationError as error:
-        for mistake in mistakes(error, options, config):
-            problems.add(mistake.path, mistake.message, mistake.hint)
+    checked = Checker(problems, Path()).options(config, options, ())
     problems.raise_any()
+    assert checked is not None  # without problems there is a Config
     return checked

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @command(
     json="""
-{"sources": [{"id", "gives", "samples", "columns": {name: type}, "rows": [{column: value}],
-  "contents": [text]}],
+{"sources": [{"id", "gives", "samples", "columns": {name: type},
+    "rows": [{column: value}], "contents": [text]}],
   "cells": [{"id", "inputs", "texts": [text]}], "files": [path]}
 """
 )

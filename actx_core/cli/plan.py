@@ -19,9 +19,10 @@ HEADS = ("tap", "activation", "pool", "stored", "rows", "size")
 
 @command(
     json="""
-{"out", "bytes", "exact", "needed", "free", "cells": [{"id", "samples", "shards",
-  "batch_size", "notes": [text], "taps": [{"name", "module", "axes", "shape", "pool": [{...}],
-  "stored": {"kind", "axes", "row_shape", "dtype", "rows", "bytes", "exact"}}]}]}
+{"out", "bytes", "exact", "needed", "free", "cells": [
+  {"id", "samples", "shards", "batch_size", "notes": [text], "taps": [
+    {"name", "module", "axes", "shape", "pool": [{option: value}], "stored":
+      {"kind", "axes", "row_shape", "dtype", "rows", "bytes", "exact"}}]}]}
 """
 )
 @click.argument("file", type=click.Path(path_type=Path))

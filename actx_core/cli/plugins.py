@@ -13,9 +13,11 @@ from actx_core.registry import Plugin, registry
 
 @command(
     json="""
-{"interpreter", "python", "plugins": [{"name", "distribution", "version", "status", "error",
-  "traceback", "components": [{"kind", "name", "summary", "target", "config", "extra", "plugin"}],
-  "missing": {extra: [distribution]}, "install": [command]}]}
+{"interpreter", "python", "plugins": [
+  {"name", "distribution", "version", "status", "error", "traceback",
+    "components": [{"kind", "name", "summary", "target", "config", "extra",
+      "plugin"}],
+    "missing": {extra: [distribution]}, "install": [command]}]}
 """
 )
 def plugins(out: Output) -> None:

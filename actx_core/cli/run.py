@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from actx_core.plan import Plan
     from actx_core.results import Run
 
+SHOWN = 5
+"""Skipped samples that are named at the end."""
+
 
 def _slice(
     ctx: click.Context, option: click.Parameter, value: str | None
@@ -35,10 +38,11 @@ def _slice(
 one object a line, by "event":
   {"event": "stage", "name", "message", "of"}
   {"event": "progress", "cell", "shard", "samples", "bytes", "of", "rate"}
-  {"event": "shard", "cell", "shard", "rows", "digests", "files", "stats", "skipped", "samples",
-    "batch", "attempt", "seconds", "host"}
-  {"event": "done", "run", "report", "complete", "samples", "bytes", "seconds",
-    "skipped": [{"cell", "sample", "why"}]}
+  {"event": "shard", "cell", "shard", "rows": {kind: count},
+    "files": {path: sha256}, "samples", "batch", "seconds", "host",
+    "skipped": [{"sample", "why"}]}
+  {"event": "done", "run", "report", "complete", "samples", "bytes",
+    "seconds", "skipped": [{"cell", "sample", "why"}]}
 """
 )
 @click.argument("file", type=click.Path(path_type=Path))
@@ -93,8 +97,7 @@ def run(
 
 def conclude(out: Output, run: Run, watch: Watch) -> None:
     """Say what was done, what was skipped, and last where the report is."""
-    meter = watch.meter
-    report = run.path / "report.html"
+    meter, skipped, report = watch.meter, run.skipped, run.layout.report
     last = report if run.complete and report.exists() else run.path
     out.object(
         {
@@ -105,18 +108,16 @@ def conclude(out: Output, run: Run, watch: Watch) -> None:
             "samples": meter.all_samples,
             "bytes": meter.all_bytes,
             "seconds": round(meter.elapsed, 3),
-            "skipped": [
-                {"cell": cell, "sample": s.sample, "why": s.why} for cell, s in run.skipped
-            ],
+            "skipped": [{"cell": cell, "sample": s.sample, "why": s.why} for cell, s in skipped],
         },
         indent=None,
     )
-    if run.skipped:
-        out.line(
-            f"{len(run.skipped)} samples are skipped, see the report; --retry-skipped tries again:"
-        )
-        for cell, skipped in run.skipped[:5]:
-            out.line(f"  {cell}: {skipped.sample}: {skipped.why}")
+    if skipped:
+        out.line(f"{len(skipped)} samples are skipped; --retry-skipped tries them again:")
+    for cell, sample in skipped[:SHOWN]:
+        out.line(f"  {cell}: {sample.sample}: {sample.why}")
+    if len(skipped) > SHOWN:
+        out.line("  … and so on: see the report")
     if meter.all_samples:
         done = f"{meter.all_samples} samples, {size(meter.all_bytes)}"
         out.line(f"{done} in {duration(meter.elapsed)}")

@@ -17,8 +17,10 @@ HEADS = ("array", "shape", "dtype", "size")
 
 @command(
     json="""
-{"path", "complete" (run), "arrays": [{"name", "shape", "dtype", "axes", "bytes"}],
-  "samples" (run): {source: {"rows", "columns": {name: type}}}, "skipped" (run): [{"cell", "sample", "why"}]}
+{"path",
+  "arrays": [{"name", "shape", "dtype", "axes", "bytes"}]}
+of a run also {"complete", "skipped": [{"cell", "sample", "why"}],
+  "samples": {source: {"rows", "columns": {name: type}}}}
 """
 )
 @click.argument("path", metavar="RUN|FILE.h5", type=click.Path(path_type=Path))
@@ -104,6 +106,9 @@ def _hdf5(path: Path) -> dict[str, Any]:
                 }
             )
 
-    with h5py.File(path, "r") as file:
-        file.visititems(visit)
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except (OSError, RuntimeError) as error:
+        raise StoreError(f"the file is damaged: {error}", where=str(path)) from error
     return {"path": str(path), "arrays": arrays}

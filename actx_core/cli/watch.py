@@ -11,8 +11,12 @@ from typing import Any
 from actx_core.cli.command import Output
 from actx_core.cli.guard import RESUMES
 from actx_core.cli.meter import Meter
+from actx_core.cli.plain import label
 from actx_core.errors import Interrupted
 from actx_core.types import Progress, Receipt, Stage
+
+SHARD = ("cell", "shard", "rows", "files", "samples", "batch", "seconds", "host")
+"""What is said of a receipt."""
 
 
 class Watch:
@@ -41,8 +45,11 @@ class Watch:
             self._out.screen.advance(self.meter)
 
     def _begin(self, stage: Stage) -> None:
-        self._stage = stage.name
         self._tell("stage", asdict(stage))
+        if stage.name == "note":
+            self._out.screen.line(label(stage))
+            return
+        self._stage = stage.name
         if self.meter.samples and not self._out.json:
             self._out.screen.ended(self.meter)
         self.meter.begin(stage.of)
@@ -51,7 +58,11 @@ class Watch:
 
     def committed(self, receipt: Receipt) -> None:
         """A shard is on disk."""
-        self._tell("shard", asdict(receipt))
+        self._tell(
+            "shard",
+            {name: getattr(receipt, name) for name in SHARD}
+            | {"skipped": [{"sample": s.sample, "why": s.why} for s in receipt.skipped]},
+        )
 
     def _tell(self, event: str, data: dict[str, Any], **more: Any) -> None:
         self._out.object({"event": event, **data, **more}, indent=None)

@@ -105,9 +105,8 @@ class Checker:
         except ActxError as error:
             self.problems.add(at, error.message, error.hint)
             return None
-        except (
-            Exception
-        ) as error:  # whatever a plugin's module does on import is this line's problem
+        except Exception as error:
+            # whatever a plugin's module does when it is imported is a mistake of this line alone
             self.problems.add(at, f"{section.kind} '{name}' failed to import: {error!r}")
             return None
         wanted = Pooler if section is POOL else Config

@@ -12,7 +12,7 @@ import pickle
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -80,7 +80,8 @@ class Local(Executor[LocalConfig]):
         process = context.Process(
             target=_serve, args=(theirs, job, number, self.config.workers), daemon=True
         )
-        process.start()
+        with _interrupts_held():
+            process.start()
         theirs.close()
         return _Process(process, ours, number)
 
@@ -123,9 +124,24 @@ class Local(Executor[LocalConfig]):
                 member.process.kill()
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process started in here takes no Ctrl-C before it has said how it wants it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: Connection, job: Job, number: int, workers: int) -> None:
     """The life of a worker process: ready, then shard by shard until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
     if gpus := _gpus():
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,8 +18,9 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from actx_core.files import claim
-from actx_core.stores.payload import Found, RawStore, damaged
+from actx_core.dtypes import storage
+from actx_core.files import claim, damaged
+from actx_core.stores.payload import Found, RawStore
 from actx_core.types import ArraySpec
 
 DATASET = "activations"
@@ -30,13 +32,15 @@ class Hdf5(RawStore):
 
     suffix = ".h5"
 
-    def begin(self, path: Path, spec: ArraySpec, found: Found) -> BinaryIO:
+    @contextmanager
+    def begin(self, path: Path, spec: ArraySpec, rows: int) -> Iterator[BinaryIO]:
         names = {"source": spec.source, "model": spec.model, "tap": spec.tap}
         attributes = {**names, "axes": spec.axes, "dtype": spec.dtype}
-        layout = Layout.of({DATASET: Dataset(found.shape, found.dtype, attributes)})
-        file = layout.create(path)
-        file.seek(layout.offsets[DATASET])
-        return file
+        dataset = Dataset((rows, *spec.row_shape), storage(spec.dtype), attributes)
+        layout = Layout.of({DATASET: dataset})
+        with layout.create(path) as file:
+            file.seek(layout.offsets[DATASET])
+            yield file
 
     def find(self, path: Path, spec: ArraySpec) -> Found:
         try:
@@ -78,23 +82,31 @@ class Layout:
     def of(cls, datasets: Mapping[str, Dataset]) -> Layout:
         """Lay out a file with these datasets; ``/`` in a name separates groups."""
         image = _Image()
-        versions = ("v108", "v108")  # the first with checksums; fixed, or the bytes depend on h5py
-        with h5py.File(image, "w", libver=versions) as file:
+        with _new_file(image) as file:
             offsets = {name: _create(file, name, dataset) for name, dataset in datasets.items()}
-        return cls(image.size, {page * _PAGE: bytes(b) for page, b in image.pages.items()}, offsets)
+        places = ((page * _PAGE, content) for page, content in image.pages.items())
+        header = {p: bytes(c[: image.size - p]) for p, c in places if p < image.size}
+        return cls(image.size, header, offsets)
 
-    def create(self, path: Path) -> BinaryIO:
-        """Write the file, all space claimed, and return it open for the payload."""
-        file = path.open("wb")
-        try:
+    @contextmanager
+    def create(self, path: Path) -> Iterator[BinaryIO]:
+        """Write the file, all space claimed, and give it open for the payload."""
+        with path.open("wb") as file:
             claim(file, self.size)
-            for offset, page in self.header.items():
+            for offset, content in self.header.items():
                 file.seek(offset)
-                file.write(page[: self.size - offset])
-        except BaseException:
-            file.close()
-            raise
-        return file
+                file.write(content)
+            yield file
+
+
+def _new_file(image: _Image) -> h5py.File:
+    """An empty HDF5 file whose bytes depend on nothing but what is put into it."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, image)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_V18)  # the first with checksums
+    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    creation.set_obj_track_times(False)
+    return h5py.File(h5py.h5f.create(b"layout", h5py.h5f.ACC_TRUNC, creation, access))
 
 
 def _create(file: h5py.File, name: str, dataset: Dataset) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from actx_core.files import claim
-from actx_core.stores.payload import Found, RawStore, damaged
+from actx_core.dtypes import storage
+from actx_core.files import claim, damaged
+from actx_core.stores.payload import Found, RawStore
 from actx_core.types import ArraySpec
 
 
@@ -18,16 +21,13 @@ class Npy(RawStore):
 
     suffix = ".npy"
 
-    def begin(self, path: Path, spec: ArraySpec, found: Found) -> BinaryIO:
-        header = npy_header(found.shape, found.dtype)
-        file = path.open("wb")
-        try:
-            claim(file, len(header) + found.size)
+    @contextmanager
+    def begin(self, path: Path, spec: ArraySpec, rows: int) -> Iterator[BinaryIO]:
+        header = npy_header((rows, *spec.row_shape), storage(spec.dtype))
+        with path.open("wb") as file:
+            claim(file, len(header) + rows * spec.row_bytes)
             file.write(header)
-        except BaseException:
-            file.close()
-            raise
-        return file
+            yield file
 
     def find(self, path: Path, spec: ArraySpec) -> Found:
         with path.open("rb") as file:
@@ -36,9 +36,7 @@ class Npy(RawStore):
                 if version != (1, 0):
                     raise ValueError(f"format version {version}")
                 shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            except (
-                Exception
-            ) as error:  # a damaged header is parsed as Python: anything can be raised
+            except Exception as error:  # numpy parses the header as Python: all can be raised
                 raise damaged(
                     path, f"expected a .npy file, found a damaged header: {error}"
                 ) from error

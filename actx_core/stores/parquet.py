@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from actx_core import dtypes
 from actx_core.contracts import Config, LazyArray, Store
-from actx_core.files import claim
-from actx_core.stores.payload import check, damaged, total
+from actx_core.files import claim, damaged
+from actx_core.stores.payload import check, total
 from actx_core.tables import reading
 from actx_core.types import ArraySpec
 

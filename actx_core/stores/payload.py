@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -17,17 +18,11 @@ import numpy as np
 
 from actx_core import dtypes
 from actx_core.contracts import Config, LazyArray, Store
-from actx_core.errors import StoreError
+from actx_core.files import damaged
 from actx_core.types import ArraySpec
 
 _BLOCK = 1 << 22
 """Bytes copied at a time."""
-
-
-def damaged(path: Path, why: str) -> StoreError:
-    """The error to raise for a file that cannot be read as what it should be."""
-    hint = "delete the file and give the same command again, or restore it from a copy"
-    return StoreError(why, where=str(path), hint=hint)
 
 
 def check(path: Path, spec: ArraySpec, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
@@ -36,17 +31,15 @@ def check(path: Path, spec: ArraySpec, shape: Sequence[int], dtype: np.dtype[Any
     expected = (rows, *spec.row_shape)
     stored = dtypes.storage(spec.dtype)
     if (tuple(shape), dtype) != (expected, stored):
-        raise damaged(
-            path, f"expected {stored} of shape {expected}, found {dtype} of {tuple(shape)}"
-        )
+        found = f"found {dtype} of {tuple(shape)}"
+        raise damaged(path, f"expected {stored} of shape {expected}, {found}")
 
 
 def total(path: Path, spec: ArraySpec, rows: Sequence[int]) -> int:
     """The number of rows of all parts; StoreError if ``spec`` knows another one."""
     if spec.rows is not None and sum(rows) != spec.rows:
-        raise damaged(
-            path, f"expected {spec.rows} rows of {spec.name}, found {sum(rows)} in the parts"
-        )
+        found = f"found {sum(rows)} in the parts"
+        raise damaged(path, f"expected {spec.rows} rows of {spec.name}, {found}")
     return sum(rows)
 
 
@@ -68,11 +61,8 @@ class RawStore(Store[Config]):
     """A format in which the payload is one run of bytes behind a header."""
 
     @abstractmethod
-    def begin(self, path: Path, spec: ArraySpec, found: Found) -> BinaryIO:
-        """Create the file, claim its space, write the header; return it open at the payload's place.
-
-        ``found.offset`` is not yet known and is ignored.
-        """
+    def begin(self, path: Path, spec: ArraySpec, rows: int) -> AbstractContextManager[BinaryIO]:
+        """Create a file for ``rows`` rows, claim its space, write the header: open at the payload's place."""
 
     @abstractmethod
     def find(self, path: Path, spec: ArraySpec) -> Found:
@@ -80,7 +70,7 @@ class RawStore(Store[Config]):
 
     def write(self, path: Path, array: np.ndarray, spec: ArraySpec) -> None:
         check(path, spec, array.shape, array.dtype)
-        with self.begin(path, spec, Found(array.shape, array.dtype, 0)) as file:
+        with self.begin(path, spec, len(array)) as file:
             write_payload(file, array)
 
     def open(self, path: Path, spec: ArraySpec) -> LazyArray:
@@ -93,8 +83,7 @@ class RawStore(Store[Config]):
         any_rows = replace(spec, rows=None)
         founds = [self._found(part, any_rows) for part in parts]
         rows = total(path, spec, [found.shape[0] for found in founds])
-        whole = Found((rows, *spec.row_shape), dtypes.storage(spec.dtype), 0)
-        with self.begin(path, spec, whole) as file:
+        with self.begin(path, spec, rows) as file:
             for part, found in zip(parts, founds, strict=True):
                 _copy(part, found, file)
 
@@ -104,11 +93,9 @@ class RawStore(Store[Config]):
             raise damaged(path, "the file is missing")
         found = self.find(path, spec)
         check(path, spec, found.shape, found.dtype)
-        size = path.stat().st_size
-        if size < found.offset + found.size:
-            raise damaged(
-                path, f"expected {found.offset + found.size} bytes or more, found {size}: truncated"
-            )
+        expected, size = found.offset + found.size, path.stat().st_size
+        if size < expected:
+            raise damaged(path, f"expected {expected} bytes or more, found {size}: truncated")
         return found
 
 

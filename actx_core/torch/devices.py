@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
 
 def present() -> list[str]:
     """The devices of this machine, the fastest first."""
-    found = (
-        [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    found = [f"cuda:{i}" for i in range(cuda)]
     if torch.backends.mps.is_available():
         found.append("mps")
     return [*found, "cpu"]
@@ -32,7 +32,7 @@ def resolve(device: str) -> torch.device:
     Raises ModelError where it is not there.
     """
     there = present()
-    name = there[0] if device == "auto" else "cuda:0" if device == "cuda" else device
+    name = {"auto": there[0], "cuda": "cuda:0", "mps:0": "mps"}.get(device, device)
     if name not in there:
         raise ModelError(
             f"device '{device}' is not here; present: {', '.join(there)}",
@@ -46,20 +46,27 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Within, torch's random numbers on CPU and device start from ``seed``; afterwards all is as before."""
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
-    backend: Any = (
-        getattr(torch, device.type) if device and device.type in ("cuda", "mps") else None
-    )
-    where = (device,) if device and device.type == "cuda" else ()
-    there = backend.get_rng_state(*where) if backend else None
-    if backend:
-        with torch.cuda.device(device) if where else nullcontext():
-            backend.manual_seed(seed)
+    restore = _seed_on(device, seed) if device else None
     try:
         yield
     finally:
         torch.set_rng_state(before)
-        if backend:
-            backend.set_rng_state(there, *where)
+        if restore:
+            restore()
+
+
+def _seed_on(device: torch.device, seed: int) -> Callable[[], None] | None:
+    """Seed the generator of a GPU; the function returned puts it back."""
+    if device.type == "cuda":
+        state = torch.cuda.get_rng_state(device)
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+        return partial(torch.cuda.set_rng_state, state, device)
+    if device.type == "mps":
+        state = torch.mps.get_rng_state()
+        torch.mps.manual_seed(seed)
+        return partial(torch.mps.set_rng_state, state)
+    return None
 
 
 @contextmanager
@@ -109,9 +116,7 @@ class Transfer:
                     continue
                 pinned[name] = torch.empty(array.shape, dtype=array.dtype, pin_memory=True)
                 pinned[name].copy_(array, non_blocking=True)
-                array.record_stream(
-                    stream
-                )  # its memory is not given to others before the copy is done
+                array.record_stream(stream)  # nobody else gets its memory before the copy is done
             done = stream.record_event()
 
         def wait() -> dict[str, NDArray[Any]]:

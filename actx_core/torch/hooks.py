@@ -48,9 +48,8 @@ class Hooks(AbstractContextManager["Hooks"]):
     ) -> None:
         self._event = event
         self._calls: Counter[tuple[str, Side]] = Counter()
-        self._handles = [
-            self._add(modules[path], path, side) for path, side in dict.fromkeys(sides)
-        ]
+        wanted = [(path, side) for path, side in dict.fromkeys(sides) if hookable(modules[path])]
+        self._handles = [self._add(modules[path], path, side) for path, side in wanted]
 
     def _add(self, module: nn.Module, path: str, side: Side) -> Any:
         def count() -> int:
@@ -90,7 +89,7 @@ def innermost(module: nn.Module) -> nn.Module:
     """The module inside the wrappers of ``torch.compile`` and data-parallel training."""
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     inside: Any = module
-    while hasattr(inside, "_orig_mod") or isinstance(inside, parallel):
+    while isinstance(inside, parallel) or "_orig_mod" in inside._modules:
         inside = inside.module if isinstance(inside, parallel) else inside._orig_mod
     return cast("nn.Module", inside)
 
@@ -99,17 +98,21 @@ def paths(module: nn.Module) -> dict[str, nn.Module]:
     """Every module by its path, the root under ``""``; ``torch.compile`` adds nothing to a path."""
     found: dict[str, nn.Module] = {}
     for name, child in module.named_modules():
-        parts = [part for part in name.split(".") if part != "_orig_mod"]
-        found[".".join(parts)] = (
-            child  # of a compiled module and its original, the original comes last
-        )
+        # A compiled module and its original get one path; the original comes last, and stays.
+        found[".".join(part for part in name.split(".") if part != "_orig_mod")] = child
     return found
+
+
+def hookable(module: nn.Module) -> bool:
+    """Whether a module can call hooks: TorchScript cannot."""
+    return not isinstance(module, torch.jit.ScriptModule)
 
 
 def eager(module: nn.Module) -> AbstractContextManager[Any]:
     """Where anything in the module is compiled, run it as written: compiled code calls no hooks."""
     compiled = (
-        hasattr(child, "_orig_mod") or getattr(child, "_compiled_call_impl", None) is not None
+        "_orig_mod" in child._modules or child._compiled_call_impl is not None
         for child in module.modules()
+        if hookable(child)
     )
     return torch.compiler.set_stance("force_eager") if any(compiled) else nullcontext()

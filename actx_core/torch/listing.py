@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actx_core.torch.hooks import Point, paths
+from actx_core.torch.hooks import Point, hookable, paths
 from actx_core.torch.record import Event, Key, Record
 from actx_core.types import Tap
 
@@ -31,9 +31,9 @@ def list_points(
     listing = _Listing(passed, batch, problems, axes, dtype, set(paths(module)))
     found = {p.tap.name: p for event in passed.events for p in listing.of_event(event)}
     for path, child in paths(module).items():
-        if path and not listing.calls[path, "out"]:
-            why = "it is never called in the forward pass"
-            found.setdefault(path, listing.without(Key(path, 0, "out"), why, type(child).__name__))
+        if not listing.calls[path, "out"]:
+            silent = listing.without(Key(path, 0, "out"), _silent(child), type(child).__name__)
+            found.setdefault(silent.tap.name, silent)
     return list(found.values())
 
 
@@ -91,6 +91,12 @@ class _Listing:
     def _own(self, key: Key) -> bool:
         """Whether the key is an element's, and no part of the model has that name."""
         return bool(key.element) and f"{key.path}.{key.element}".lstrip(".") not in self.modules
+
+
+def _silent(module: nn.Module) -> str:
+    if hookable(module):
+        return "it is never called in the forward pass"
+    return "it is TorchScript, which calls no hooks"
 
 
 def _not_one_tensor(event: Event, offered: Sequence[str]) -> str:

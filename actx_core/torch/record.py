@@ -99,9 +99,8 @@ class _Recorder:
         self.record = Record()
         self._see = see
         self._modules = paths(module)
-        self._numbers: Any = (
-            WeakIdKeyDictionary()
-        )  # tensors of a pass on the CPU must not all stay alive
+        # Weak, for the tensors of a pass on the CPU must not all stay alive.
+        self._numbers: Any = WeakIdKeyDictionary()
         self._views: Any = WeakIdKeyDictionary()
         self._entered: dict[tuple[str, int], int] = {}
         sides: tuple[Side, Side] = ("in", "out")

@@ -41,10 +41,8 @@ def call(module: nn.Module, inputs: Any) -> Any:
 
 def first(args: Iterable[Any], kwargs: Mapping[str, Any]) -> torch.Tensor | None:
     """The first tensor among the arguments of a call."""
-    for value in (*args, *kwargs.values()):
-        if "" in (found := elements(value)):
-            return found[""]
-    return None
+    values = (*args, *kwargs.values())
+    return next((v for v in values if isinstance(v, torch.Tensor) and elements(v)), None)
 
 
 def _children(value: Any) -> Iterable[tuple[str, Any]]:

@@ -87,15 +87,15 @@ def plainly(path, spec):
 class TestRoundTrip:
     @pytest.mark.parametrize("dtype", DTYPES)
     @pytest.mark.parametrize("row_shape", SHAPES)
-    @pytest.mark.parametrize("rows", [0, 1, 7])
-    def test_what_is_written_is_read(self, store, tmp_path, rows, row_shape, dtype):
-        array, spec = make(rows, row_shape, dtype)
-        path = save(store, tmp_path, array, spec)
-        assert_holds(store.open(path, spec), array)
-        assert_holds(store.open(path, replace(spec, rows=None)), array)
-        plain = plainly(path, spec)
-        assert plain.dtype == array.dtype
-        np.testing.assert_array_equal(plain, array)
+    def test_what_is_written_is_read(self, store, tmp_path, row_shape, dtype):
+        for rows in (0, 1, 7):
+            array, spec = make(rows, row_shape, dtype)
+            path = save(store, tmp_path, array, spec, f"{rows}")
+            assert_holds(store.open(path, spec), array)
+            assert_holds(store.open(path, replace(spec, rows=None)), array)
+            plain = plainly(path, spec)
+            assert plain.dtype == array.dtype
+            np.testing.assert_array_equal(plain, array)
 
     @pytest.mark.parametrize("tap", TAPS)
     def test_awkward_names(self, store, tmp_path, tap):
@@ -288,7 +288,7 @@ class TestDamage:
             with pytest.raises(StoreError, match=match) as caught:
                 use()
             assert caught.value.where == str(path)
-            assert "same command" in caught.value.hint
+            assert "restore it" in caught.value.hint
 
     def test_missing(self, written):
         written[1].unlink()
@@ -316,7 +316,7 @@ class TestDamage:
         content = path.read_bytes()
         array = store.open(path, spec)[...].copy()
         at_end = path.suffix == ".parquet"
-        places = range(len(content) - 900, len(content)) if at_end else range(300)
+        places = range(len(content) - 300, len(content)) if at_end else range(300)
         refused = 0
         for place in places:
             flipped = bytearray(content)
@@ -357,35 +357,34 @@ class TestDamage:
         with h5py.File(tmp_path / "a.h5", "w") as file:
             data = np.zeros((3, 5), np.float32)
             made = file.create_dataset("activations", data=data, chunks=(1, 5))
-            made.attrs["dtype"] = "float32"
+            made.attrs["dtype"] = np.bytes_("float32")
         with pytest.raises(StoreError, match="found chunks"):
             Hdf5(Config()).open(tmp_path / "a.h5", make(3)[1])
 
 
 FULL = """
-import importlib, sys
+import importlib, resource, sys
 from pathlib import Path
 import numpy as np
 from actx_core.contracts import Config
 from actx_core.errors import StoreError
 from actx_core.types import ArraySpec
 
-target, folder, limit, action = sys.argv[1:]
+target, folder, *limits = sys.argv[1:]
 module, name = target.split(":")
 store = getattr(importlib.import_module(module), name)(Config())
 array = np.ones((1000, 1000), np.float32)
 spec = ArraySpec("s", "m", "t", ("row", "a"), (1000,), "float32", 1000)
-out = Path(folder) / "out"
-if action == "join":
-    part = Path(sys.argv[2]).parent / "part"
-    store.write(part, array, spec)
-if limit != "disk":
-    import resource
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-try:
-    store.join([part], out, spec) if action == "join" else store.write(out, array, spec)
-except StoreError as error:
-    print("refused", error)
+out, part = Path(folder) / "out", Path(folder).parent / "part"
+store.write(part, array, spec)
+for limit in map(int, limits):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))
+    for action in (lambda: store.write(out, array, spec), lambda: store.join([part], out, spec)):
+        try:
+            action()
+        except StoreError as error:
+            print("refused", error)
+        out.unlink(missing_ok=True)
 """
 
 
@@ -398,26 +397,26 @@ class TestFullDisk:
         target = f"{type(store).__module__}:{type(store).__qualname__}"
         return [sys.executable, "-c", FULL, target, str(tmp_path / "disk")]
 
-    @pytest.mark.parametrize("limit", [0, 100, 5000, 3_999_999])
-    @pytest.mark.parametrize("action", ["write", "join"])
-    def test_a_limit_on_file_size(self, arguments, limit, action):
-        done = subprocess.run([*arguments, str(limit), action], capture_output=True, text=True)
+    def test_a_limit_on_file_size(self, arguments):
+        limits = ["0", "100", "5000", "3999999"]
+        done = subprocess.run([*arguments, *limits], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("refused")
-        assert "the same command resumes" in done.stdout
+        lines = done.stdout.splitlines()
+        assert len(lines) == 2 * len(limits)
+        assert all("no file of 0.00" in line for line in lines)
+        assert all("the same command resumes" in line for line in lines)
 
-    @pytest.mark.parametrize("size", ["4k", "64k", "3m"])
+    @pytest.mark.parametrize("size", ["4k", "3m"])
     @pytest.mark.skipif(not shutil.which("unshare"), reason="needs unshare to mount a small disk")
     def test_a_small_disk(self, arguments, tmp_path, size):
         mount = f"mount -t tmpfs -o size={size} none {tmp_path / 'disk'}"
         if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
             pytest.skip("may not mount here")
-        command = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh", *arguments]
-        for action in ("write", "join"):
-            done = subprocess.run([*command, "disk", action], capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-            assert "no space left on the disk" in done.stdout
-            assert "free 0.00" in done.stdout
+        command = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh", *arguments, "-1"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("no space left on the disk") == 2
+        assert done.stdout.count("free 0.00") == 2
 
 
 class TestLayout:

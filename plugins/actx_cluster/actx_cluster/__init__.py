@@ -1,0 +1,1 @@
+"""Analyzers for actx that find structure in stored activations: k-means clusters, principal components."""

@@ -1,0 +1,1 @@
+"""actx-hf: transformers models, datasets and text for actx; declares nothing yet."""

@@ -1,0 +1,1 @@
+"""What actx-hf offers: nothing yet."""

@@ -1,0 +1,1 @@
+"""actx-katago: KataGo networks and Go positions for actx; declares nothing yet."""

@@ -1,0 +1,1 @@
+"""What actx-katago offers: nothing yet."""

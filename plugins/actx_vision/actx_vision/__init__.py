@@ -1,0 +1,1 @@
+"""actx-vision: torchvision and timm models and folders of images for actx."""
