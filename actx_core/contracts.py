@@ -80,7 +80,7 @@ class _Component(ABC, Generic[C]):
 class Model(_Component[C]):
     """A network, or anything that turns samples into activations."""
 
-    accepts: ClassVar[str] = "array"
+    accepts: str = "array"
     """What ``Sample.data`` must be: image (PIL), text, tokens, board, array."""
 
     @abstractmethod
@@ -159,7 +159,7 @@ class Model(_Component[C]):
 class Source(_Component[C]):
     """Where samples come from: a stream of shards. See ListedSource for data with a known list."""
 
-    gives: ClassVar[str] = "array"
+    gives: str = "array"
     """What ``Sample.data`` is: image (PIL), text, tokens, board, array."""
 
     @abstractmethod

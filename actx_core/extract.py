@@ -25,12 +25,16 @@ Columns = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Want:
-    """One tap to extract: pooled by ``pools`` into ``stored``, kept as ``dtype`` (logical)."""
+    """One tap to extract: pooled by ``pools`` into ``stored``, kept as ``dtype`` (logical).
+
+    ``renamed``: the names of the tap's axes are not the model's, but follow their order.
+    """
 
     tap: Tap
     pools: tuple[Pooler, ...]
     stored: Tap
     dtype: str
+    renamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class Extraction:
 
         def pool(name: str, activation: Activation) -> Activation:
             want = self.wants[name]
+            if want.renamed:
+                activation = replace(activation, axes=want.tap.axes)
             _check_axes(want, activation)
             activation = _narrow(activation, prepared.kept)
             for pooler in want.pools:

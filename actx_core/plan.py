@@ -27,13 +27,15 @@ MOST_SAMPLES = 4096
 class TapPlan:
     """One tap of a cell: what is taken, how it is pooled, what is stored.
 
-    ``pool`` are the poolers as they stand in a pipeline, with their ``type``.
+    ``pool`` are the poolers as they stand in a pipeline, with their ``type``. ``renamed`` says that the
+    pipeline gave the axes their names.
     """
 
     tap: Tap
     pool: tuple[Mapping[str, Any], ...]
     stored: Tap
     dtype: str
+    renamed: bool = False
 
     @property
     def name(self) -> str:
@@ -309,7 +311,7 @@ def _pooled(
         whole.setdefault(error.message, []).append(tap.name)
         pool, stored = (), tap
     dtype = wanted.store_dtype or config.store.dtype or stored.dtype
-    return TapPlan(tap, tuple(_dump(p) for p in pool), stored, dtype)
+    return TapPlan(tap, tuple(_dump(p) for p in pool), stored, dtype, wanted.axes is not None)
 
 
 def _shard_size(taps: Sequence[TapPlan], batch: int) -> int:
@@ -367,4 +369,11 @@ def _tap(data: Mapping[str, Any]) -> Tap:
 
 
 def _tap_plan(data: Mapping[str, Any]) -> TapPlan:
-    return TapPlan(_tap(data["tap"]), tuple(data["pool"]), _tap(data["stored"]), data["dtype"])
+    return TapPlan(
+        **{
+            **data,
+            "tap": _tap(data["tap"]),
+            "pool": tuple(data["pool"]),
+            "stored": _tap(data["stored"]),
+        }
+    )

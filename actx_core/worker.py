@@ -90,7 +90,7 @@ class Worker:
         self.extraction = Extraction(
             build_model(model),
             {
-                t.name: Want(t.tap, t.poolers(), t.stored, t.dtype)
+                t.name: Want(t.tap, t.poolers(), t.stored, t.dtype, t.renamed)
                 for t in self.cell.taps
                 if t.name in job.taps
             },

@@ -140,17 +140,15 @@ class _Names:
 
     def finish(self, value: int) -> tuple[str, ...]:
         """All names in order, what is unknown filled in."""
-        if self.batch[value] is None:
+        batch, rank = self.batch[value], len(self.shapes[value])
+        if batch is None:
             return ()
         names, free = dict(self.names[value]), self.free(value)
-        usual = {2: ("channel",), 3: ("token", "channel")}.get(len(self.shapes[value]), ())
+        usual = {2: ("channel",), 3: ("token", "channel")}.get(rank, ())
         if len(free) == len(usual):
             names.update(zip(free, usual, strict=True))
-        order = [
-            self.batch[value],
-            *(i for i in range(len(self.shapes[value])) if i != self.batch[value]),
-        ]
-        return tuple(names.get(i or 0, f"dim{place}") for place, i in enumerate(order))
+        order = [batch, *(i for i in range(rank) if i != batch)]
+        return tuple(names.get(i, f"dim{place}") for place, i in enumerate(order))
 
 
 def _from_modules(

@@ -24,7 +24,7 @@ class Module(TorchModel[ModuleConfig]):
 
     def __init__(self, config: ModuleConfig) -> None:
         super().__init__(config)
-        self.accepts = "image" if config.preprocess else "array"  # type: ignore[misc]  # by its options
+        self.accepts = "image" if config.preprocess else "array"
         self._sample: Any = None
         self._facts: Mapping[str, Any] = {}
 

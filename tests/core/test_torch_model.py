@@ -345,6 +345,38 @@ def test_repeated_modules_have_one_tap_for_each_call():
     assert "'relu:0', 'relu:1', 'relu:2'" in error.value.hint
 
 
+class Recurrent(nn.Module):
+    """An area as in CORnet-S: its stride is changed within the forward pass, its result comes per step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.skip = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1, stride=2)
+        self.nonlin, self.output = nn.ReLU(inplace=True), nn.Identity()
+
+    def forward(self, x):
+        for step in range(4):
+            shortcut = self.skip(x) if step == 0 else x
+            self.conv.stride = (2, 2) if step == 0 else (1, 1)
+            x = self.output(self.nonlin(self.conv(x) + shortcut))
+        return x
+
+
+def test_steps_of_a_recurrent_area():
+    def make() -> nn.Module:
+        return nn.Sequential(Recurrent(), nn.Flatten())
+
+    model, inputs = Net(make, images(1, 8)[0]), images(2, 8)
+    found = take(model, inputs, ["0.conv:*", "0.output:*"])
+    truth = reference(seeded(make), inputs)
+    steps = [f"0.{part}:{step}" for step in range(4) for part in ("conv", "output")]
+    assert list(found) == steps
+    assert all(torch.equal(found[name], expected(truth, name)) for name in steps)
+    model.open(["0.output:1"])
+    for _ in range(2):  # stopped in the middle, and run again
+        again = model.extract(Batch(inputs, range(2)), keep)["0.output:1"].array
+        assert torch.equal(again, found["0.output:1"])
+
+
 def test_stops_at_the_right_call_of_a_repeated_module():
     calls = []
 

@@ -146,6 +146,9 @@ def test_vit_tokens_and_taps_that_never_fire():
         },
     )
     assert found["blocks.0.attn.attn_drop"].problem == "it is never called in the forward pass"
+    encoder = "encoder.layers.encoder_layer_0"
+    fused = taps(tv("vit_b_32"), 3, 224, 224)[f"{encoder}.self_attention.out_proj"]
+    assert fused.problem == "it is never called in the forward pass"
     assert found["blocks.0.attn.q_norm"].axes == ("sample", "dim1", "dim2", "dim3")
 
 

@@ -403,6 +403,24 @@ def test_the_same_tap_asked_twice_differently_is_refused(tmp_path: Path) -> None
         run(pipeline(tmp_path, model={"taps": ["silent"]}))
 
 
+def test_a_pipeline_may_name_the_axes_itself(tmp_path: Path) -> None:
+    """Names follow the order of the model's axes, and poolers use them."""
+    axes = ["sample", "unit", "step"]
+    tap = {"match": ["hidden"], "axes": axes, "pool": [{"type": "mean", "over": ["step"]}]}
+    spec = pipeline(tmp_path, model={"tap": [tap]})
+    del spec["model"]["taps"]
+    run(spec)
+    array = open_run(tmp_path)["s/m/hidden"]
+    assert array.axes == ("row", "unit")
+    rng = np.random.default_rng(0)
+    up, mix = rng.standard_normal(6), rng.standard_normal((6, 6))
+    expected = [np.tanh(x[:, None] * up @ mix).mean(0) for x in sequences()]
+    np.testing.assert_allclose(array.numpy(), expected, rtol=1e-5)
+    with pytest.raises(TapError, match="do not fit shape"):
+        tap["axes"] = axes[:2]
+        run({**spec, "run": {"out": str(tmp_path / "b")}})
+
+
 def test_verify_finds_every_damage(tmp_path: Path) -> None:
     run(pipeline(tmp_path))
     target = tmp_path / "s/m/embed.npy"
