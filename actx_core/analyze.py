@@ -232,7 +232,7 @@ def _store(result: Result, folder: Path, inputs: Sequence[Input]) -> dict[str, A
         figures[name] = f"{encode(name)}{suffix}"
     follows = [a for a in arrays.values() if a["axes"][:1] == ["row"]]
     if follows:
-        write_table(folder / "rows.parquet", inputs[0].rows.to_pydict())
+        write_table(folder / "rows.parquet", inputs[0].rows)
     return {
         "tables": tables,
         "arrays": arrays,

@@ -13,13 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from actx_core.contracts import ListedSource, Source
 from actx_core.errors import ConfigError, SourceError
 from actx_core.files import atomic
 from actx_core.tables import read_table, to_table, write_csv, write_table
 from actx_core.types import Sample, Shard
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Key = tuple[str, int]
 OWN = ("sample", "replicate", "stamp", "sha256")
@@ -90,6 +94,19 @@ class Order:
                 break
             if position >= shard.start and self._drawn(position):
                 yield position, sample
+
+    def table(self, more: Mapping[str, Sequence[Any]] = MappingProxyType({})) -> pa.Table:
+        """The frozen samples with their columns, and ``more`` columns."""
+        samples = self.frozen or ()
+        names = dict.fromkeys(name for s in samples for name in s.columns)
+        return to_table(
+            {
+                "sample": [s.id for s in samples],
+                "replicate": [s.replicate for s in samples],
+                **more,
+                **{name: [s.columns.get(name) for s in samples] for name in names},
+            }
+        )
 
     def _listed(self, start: int, size: int) -> Iterator[Shard]:
         assert self.frozen is not None
@@ -182,17 +199,10 @@ def freeze(order: Order, table: Path) -> None:
         digests = list(
             threads.map(lambda s: order.digests.get(_key(s)) or source.digest(s), order.frozen)
         )
-    columns: dict[str, list[Any]] = {
-        "sample": [s.id for s in order.frozen],
-        "replicate": [s.replicate for s in order.frozen],
-        "stamp": [s.stamp for s in order.frozen],
-        "sha256": digests,
-    }
-    for name in dict.fromkeys(name for s in order.frozen for name in s.columns):
-        columns[name] = [s.columns.get(name) for s in order.frozen]
+    columns = order.table({"stamp": [s.stamp for s in order.frozen], "sha256": digests})
     table.parent.mkdir(parents=True, exist_ok=True)
     with atomic(table.with_suffix(".csv")) as path:
-        write_csv(path, to_table(columns))
+        write_csv(path, columns)
     with atomic(table) as path:  # last: its presence says that the order is frozen
         write_table(path, columns)
 

@@ -157,10 +157,15 @@ def build_model(entry: ModelEntry) -> Model[Any]:
     return cast("Model[Any]", registry().load(entry.component)(entry.config))
 
 
-def request(config: PipelineConfig, source: SourceEntry, model: ModelEntry) -> dict[str, Any]:
-    """What decides the numbers of a cell beside its taps; paths as given, so that a run can be moved."""
+def request(
+    config: PipelineConfig, source: SourceEntry, model: ModelEntry, fingerprint: str
+) -> dict[str, Any]:
+    """What decides the numbers of a cell beside its taps; paths as given, so that a run can be moved.
+
+    ``fingerprint`` is the source's; the model's is known when its weights are loaded, and a worker checks it.
+    """
     return {
-        "source": _options(source),
+        "source": {**_options(source), **({"fingerprint": fingerprint} if fingerprint else {})},
         "model": _options(model),
         "rows": config.rows.model_dump(mode="json"),
         "seed": config.run.seed,
@@ -225,7 +230,7 @@ def plan_cell(
     resolve: Callable[[ModelEntry], Resolved],
 ) -> CellPlan:
     """One cell; where the run knows it already, it is extended, or the change is refused."""
-    wish = request(config, source, model)
+    wish = request(config, source, model, order.source.fingerprint())
     wanted = asked(config, model)
     if known is not None:
         _refuse_change(known.id, known.request, wish)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from actx_core import dtypes
 from actx_core.contracts import LazyArray, Store
 from actx_core.errors import ActxError, StoreError
 from actx_core.files import read_json, sha256_file
+from actx_core.joins import Join, read_join
 from actx_core.layout import HINT, ROWS, Layout, load_receipts
 from actx_core.plan import CellPlan, TapPlan
 from actx_core.registry import registry
@@ -204,7 +205,6 @@ class Run(Mapping[str, TapArray]):
         plan = read_json(self.layout.plan, hint=HINT)
         self.cells = {cell.id: cell for cell in map(CellPlan.from_json, plan["cells"])}
         self.receipts = load_receipts(self.layout)
-        self._joined_tables: list[tuple[str, pa.Table]] | None = None
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -341,35 +341,16 @@ class Run(Mapping[str, TapArray]):
 
     def join(self, table: pa.Table) -> pa.Table:
         """Add the columns of the pipeline's ``[[join]]`` tables; row order stays."""
-        for on, other in self._joins():
-            names = [name for name in other.column_names if name != on]
-            clash = set(names) & set(table.column_names)
-            if clash:
-                raise StoreError(
-                    f"join: the columns {sorted(clash)} exist already",
-                    hint="rename them in the table",
-                )
-            lines = {value: i for i, value in enumerate(other[on].to_pylist())}
-            index = pa.array([lines.get(v) for v in table[on].to_pylist()], pa.int64())
-            for name in names:
-                table = table.append_column(name, other[name].take(index))
+        for join in self._joins:
+            table = join.add_to(table)
         return table
 
-    def _joins(self) -> list[tuple[str, pa.Table]]:
-        if self._joined_tables is None:
-            self._joined_tables = []
-            base = self.path / self.manifest.get("base", ".")
-            for wish in _listed(self.manifest.get("pipeline", {}).get("join")):
-                on = wish.get("on", "sample")
-                other = _read_any(base / wish["path"])
-                if on not in other.column_names or len(set(other[on].to_pylist())) < len(other):
-                    raise StoreError(
-                        f"a join needs a column '{on}' with one line per value",
-                        where=str(wish["path"]),
-                        hint=f"its columns are {other.column_names}",
-                    )
-                self._joined_tables.append((on, other))
-        return self._joined_tables
+    @cached_property
+    def _joins(self) -> list[Join]:
+        base = self.path / self.manifest.get("base", ".")
+        wishes = self.manifest.get("pipeline", {}).get("join", [])
+        wishes = [wishes] if isinstance(wishes, dict) else wishes
+        return [read_join(base / wish["path"], wish.get("on", "sample")) for wish in wishes]
 
 
 def open_run(path: str | Path) -> Run:
@@ -427,23 +408,5 @@ def _check_rows(run: Run, name: str) -> list[str]:
     return problems
 
 
-def _read_any(path: Path) -> pa.Table:
-    """A table of labels: CSV, TSV or Parquet."""
-    if path.suffix == ".parquet":
-        return read_table(path)
-    from pyarrow import csv
-
-    try:
-        options = csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
-        return csv.read_csv(path, parse_options=options)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StoreError(f"cannot be read: {error}", where=str(path)) from error
-
-
 def _picks(cursor: Any) -> bool:
     return isinstance(cursor, dict) and "positions" in cursor
-
-
-def _listed(value: Any) -> Sequence[Mapping[str, Any]]:
-    """A table or an array of tables, as a list."""
-    return [value] if isinstance(value, Mapping) else list(value or ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from actx_core.config.pipeline import ModelEntry, PipelineConfig
 from actx_core.errors import ActxError, ConfigError, ExecutionError, StoreError
 from actx_core.files import read_json, write_json
 from actx_core.finish import join_run, recover
+from actx_core.joins import read_join
 from actx_core.layout import HINT, ROWS, Layout
 from actx_core.lock import lock
 from actx_core.manifest import write_manifest
@@ -35,18 +36,6 @@ from actx_core.summary import out_of_memory, report_run
 from actx_core.types import Job, Progress, Receipt, Shard, Stage
 
 Watch = Callable[[Progress | Stage], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How far a run is; ``done`` means that the same command has nothing to do."""
-
-    out: Path
-    samples_total: int | None
-    samples_done: int
-    shards_total: int
-    shards_done: int
-    done: bool
 
 
 class Pipeline:
@@ -119,6 +108,7 @@ class Pipeline:
             try:
                 watch(Stage("plan", "resolving taps"))
                 plan = self.plan()
+                self._check_joins(plan)
                 _observe("on_plan", plan=plan)
                 plan = self._commit(plan, retry_skipped, slice is not None)
                 done = open_run(self.layout.root) if slice else recover(self.layout.root)
@@ -152,27 +142,6 @@ class Pipeline:
                         hint="run the slices that did not end, or run the pipeline without --slice",
                     )
             return self._finish(watch or (lambda _: None))
-
-    def status(self) -> Status:
-        """How far the run is, without importing a framework where nothing has changed."""
-        plan = self.plan()
-        done, total, samples = 0, sum(len(c.shards) for c in plan.cells), 0
-        run = open_run(self.layout.root) if self.layout.plan.exists() else None
-        for cell in plan.cells:
-            have = run.cells.get(cell.id) if run else None
-            missing = run.missing(cell) if run and have else {s.index: [] for s in cell.shards}
-            done += len(cell.shards) - len(missing)
-            counted = {r.shard: r.samples for r in run.receipts if r.cell == cell.id} if run else {}
-            samples += sum(n for shard, n in counted.items() if shard not in missing)
-        known = [c.samples for c in plan.cells]
-        return Status(
-            self.layout.root,
-            None if None in known else sum(n or 0 for n in known),
-            samples,
-            total,
-            done,
-            run is not None and done == total and self._finished(run),
-        )
 
     def _finished(self, run: Run) -> bool:
         """Whether everything that follows extraction has been done too."""
@@ -225,6 +194,14 @@ class Pipeline:
                     groups.setdefault(tuple(missing[shard.index]), []).append(shard)
             for taps, shards in groups.items():
                 yield cell, taps, shards
+
+    def _check_joins(self, plan: Plan) -> None:
+        """Find out now, not after hours, that a table cannot be joined."""
+        for wish in self.config.joins:
+            join = read_join(wish.path, wish.on)
+            for samples in plan.orders.values():
+                if samples.frozen:
+                    join.add_to(samples.table())
 
     def _check_disk(
         self,

@@ -70,11 +70,12 @@ def _bad_column(name: str, why: str) -> StoreError:
     )
 
 
-def write_table(path: Path, columns: Columns) -> None:
+def write_table(path: Path, columns: Columns | pa.Table) -> None:
     """Write columns as Parquet, in one row group. The same columns give the same bytes."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = to_table(columns)
+    table = columns if isinstance(columns, pa.Table) else to_table(columns)
     with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
         _write_group(writer, table)
 

@@ -149,6 +149,7 @@ class TorchModel(Model[T]):
             "device": torch.cuda.get_device_name(self._device) if cuda else str(self._device),
             "dtype": self.config.dtype,
             "autocast": self.config.autocast,
+            "threads": 0 if cuda else torch.get_num_threads(),
             "parameters": sum(p.numel() for p in self._module.parameters()) if self._module else 0,
         }
 

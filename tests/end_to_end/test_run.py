@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -168,7 +170,6 @@ def test_nothing_to_do_writes_nothing(tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
     stages: list[Any] = []
     assert run(spec, watch=stages.append) == []
-    assert Pipeline.from_dict(spec).status().done
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()} == before
     assert stages[-1] == Stage("done", "nothing to do")
 
@@ -416,8 +417,8 @@ def test_a_pipeline_may_name_the_axes_itself(tmp_path: Path) -> None:
     up, mix = rng.standard_normal(6), rng.standard_normal((6, 6))
     expected = [np.tanh(x[:, None] * up @ mix).mean(0) for x in sequences()]
     np.testing.assert_allclose(array.numpy(), expected, rtol=1e-5)
+    tap["axes"] = axes[:2]
     with pytest.raises(TapError, match="do not fit shape"):
-        tap["axes"] = axes[:2]
         run({**spec, "run": {"out": str(tmp_path / "b")}})
 
 
@@ -477,3 +478,37 @@ def test_observers_see_the_run_and_a_failing_one_is_switched_off(
         run(pipeline(tmp_path))
     assert seen == ["plan", "shard"]  # not called again, and the run ended well
     assert open_run(tmp_path).complete
+
+
+def test_joins_are_checked_before_the_work(tmp_path: Path) -> None:
+    def spec(text: str) -> dict[str, Any]:
+        (tmp_path / "t.csv").write_text(text)
+        return pipeline(tmp_path / "run", join={"path": str(tmp_path / "t.csv")})
+
+    for text, message in (
+        ("sample,parity\nn000,1\n", r"columns \['parity'\] already"),
+        ("name,x\nn000,1\n", "expected a column 'sample'"),
+        ("sample,x\nn000,1\nn000,2\n", "two lines have sample = 'n000'"),
+        ("sample,x\n", "no lines"),
+        ("sample,x\n007,1\n", "no line fits any row: expected sample such as 'n000', found '007'"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            run(spec(text))
+        assert not (tmp_path / "run" / "receipts").exists()
+
+
+def test_slices_may_run_at_the_same_time(tmp_path: Path) -> None:
+    spec = tmp_path / "p.toml"
+    spec.write_text(
+        'actx = 1\n[run]\nout = "run"\nbatch_size = 4\nshard_size = 3\n'
+        '[source]\ntype = "numbers"\nas = "s"\nn = 90\n'
+        '[model]\ntype = "toy"\nas = "m"\ntaps = ["last"]\n'
+    )
+    command = [sys.executable, "-m", "actx_core", "run", str(spec), "--slice"]
+    both = [subprocess.Popen([*command, f"{i}/2"], stdout=subprocess.DEVNULL) for i in (1, 2)]
+    assert [process.wait(120) for process in both] == [0, 0]
+    Pipeline.from_file(spec).finish()
+    np.testing.assert_allclose(
+        open_run(tmp_path / "run")["s/m/last"].numpy(), reference(90)["last"], rtol=1e-6
+    )
+    assert verify(tmp_path / "run") == []
