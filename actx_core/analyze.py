@@ -21,7 +21,7 @@ from actx_core.config.load import load_dict
 from actx_core.config.pipeline import AnalysisEntry, PipelineConfig
 from actx_core.contracts import Analyzer, Config, Input
 from actx_core.errors import AnalysisError, ConfigError
-from actx_core.files import encode, read_json, write_json
+from actx_core.files import encode, read_json, sha256_file, sha256_json, write_json
 from actx_core.hookspecs import Component
 from actx_core.plan import build_source
 from actx_core.registry import registry
@@ -202,7 +202,9 @@ def _analyze(entry: AnalysisEntry, inputs: Sequence[Input], folder: Path, digest
         error.where = error.where or f"{entry.id} on {inputs[0].name}"
         raise
     about = _store(result, work, inputs)
+    files = sorted(path for path in work.rglob("*") if path.is_file())
     about |= {
+        "files": {p.relative_to(work).as_posix(): sha256_file(p) for p in files},
         "analysis": entry.id,
         "type": f"{entry.component.plugin}/{entry.component.name}",
         "options": entry.config.model_dump(mode="json"),
@@ -210,7 +212,7 @@ def _analyze(entry: AnalysisEntry, inputs: Sequence[Input], folder: Path, digest
         "digest": digest,
         "seconds": round(time.perf_counter() - began, 3),
     }
-    write_json(work / RESULT, about)
+    write_json(work / RESULT, {**about, "sha256": sha256_json(about)})
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(work, folder)

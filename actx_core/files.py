@@ -132,6 +132,11 @@ def read_json(path: Path, *, hint: str = "") -> Any:
         raise damaged(path, why, hint) from error
 
 
+def sha256_json(value: Any) -> str:
+    """The sha256 of a value's JSON, in which the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def sha256_file(path: Path) -> str:
     """The sha256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:

@@ -98,7 +98,7 @@ def load_receipts(layout: Layout) -> list[Receipt]:
     """Every committed receipt, in the order of cells and shards."""
     found: dict[str, Receipt] = {}
     if layout.compacted.exists():
-        for line in layout.compacted.read_text().splitlines():
+        for line in layout.compacted.read_bytes().splitlines():
             receipt = _receipt(_line(line, layout.compacted), layout.compacted)
             found[_key(receipt)] = receipt
     if layout.receipts.is_dir():
@@ -119,7 +119,7 @@ def compact_receipts(layout: Layout, receipts: Iterable[Receipt]) -> None:
         file.unlink()
 
 
-def _line(text: str, path: Path) -> dict[str, Any]:
+def _line(text: bytes, path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(text))
     except ValueError as error:

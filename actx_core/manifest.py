@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actx_core.config.pipeline import PipelineConfig
-from actx_core.files import read_json, sha256_file, write_json
+from actx_core.files import read_json, sha256_file, sha256_json, write_json
 from actx_core.layout import HINT, ROWS
 from actx_core.registry import registry
 from actx_core.results import Run
@@ -23,7 +23,7 @@ def write_manifest(run: Run, config: PipelineConfig, base: Path, *, complete: bo
     Equal runs give equal files but for ``timings``.
     """
     plugins = dict(registry().versions())
-    manifest = {
+    manifest: dict[str, Any] = {
         "actx": 1,
         "pipeline": config.given,
         "overrides": list(config.overrides),
@@ -39,13 +39,32 @@ def write_manifest(run: Run, config: PipelineConfig, base: Path, *, complete: bo
         "timings": {
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": platform.node(),
+            "files": _timed_files(run),
             "seconds": {
                 cell: round(sum(r.seconds for r in run.receipts if r.cell == cell), 3)
                 for cell in run.cells
             },
         },
     }
-    write_json(run.layout.manifest, manifest)
+    _write(run, manifest)
+
+
+def manifest_digest(manifest: dict[str, Any]) -> str:
+    """sha256 of a manifest's content, but for the digest itself."""
+    timings = {k: v for k, v in manifest.get("timings", {}).items() if k != "sha256"}
+    return sha256_json({**manifest, "timings": timings})
+
+
+def reopen_manifest(run: Run) -> None:
+    """The run will grow: until it is finished again, run.json vouches for no file."""
+    if run.manifest.get("complete"):
+        _write(run, {**run.manifest, "complete": False, "files": {}})
+
+
+def _write(run: Run, manifest: dict[str, Any]) -> None:
+    digest = manifest_digest(manifest)
+    timings = {**manifest["timings"], "sha256": digest}
+    write_json(run.layout.manifest, {**manifest, "timings": timings})
 
 
 def _cell(run: Run, cell_id: str) -> dict[str, Any]:
@@ -76,8 +95,8 @@ def _cell(run: Run, cell_id: str) -> dict[str, Any]:
 
 
 def _files(run: Run) -> dict[str, str]:
-    """sha256 of the tables of samples and of every joined or single file of the arrays."""
-    found: dict[str, str] = {}
+    """sha256 of every file that is the same whenever and wherever the run is done."""
+    found = {"plan.json": sha256_file(run.layout.plan)}
     for source in {cell.source for cell in run.cells.values()}:
         table = run.layout.samples(source)
         for path in (table, table.with_suffix(".csv")):
@@ -88,12 +107,20 @@ def _files(run: Run) -> dict[str, str]:
             joined = run.sidecar(cell, array)
             if joined["shards"]:
                 found[joined["file"]] = joined["sha256"]
+                sidecar = run.layout.sidecar(cell.id, array)
+                found[sidecar.relative_to(run.path).as_posix()] = sha256_file(sidecar)
             suffix = ".parquet" if array.startswith(ROWS) else run.suffix
             for segment in run.segments(cell, array, suffix):
                 name = segment.path.relative_to(run.path).as_posix()
                 if name not in found and len(segment.shards) == 1:
                     found[name] = run.of(cell, array)[segment.shards[0]].files[name]
     return found
+
+
+def _timed_files(run: Run) -> dict[str, str]:
+    """sha256 of the files that hold timings, hosts or devices."""
+    paths = [run.layout.compacted, *(run.layout.model(cell) for cell in run.cells)]
+    return {p.relative_to(run.path).as_posix(): sha256_file(p) for p in sorted(paths) if p.exists()}
 
 
 def _packages(plugins: dict[str, str]) -> dict[str, str]:

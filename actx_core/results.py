@@ -1,9 +1,9 @@
-"""Reading a run: lazy arrays with their rows, joins, xarray and pandas; and checking it."""
+"""Reading a run: lazy arrays with their rows, joins, xarray and pandas."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from actx_core import dtypes
 from actx_core.contracts import LazyArray, Store
-from actx_core.errors import ActxError, StoreError
-from actx_core.files import read_json, sha256_file
+from actx_core.errors import StoreError
+from actx_core.files import damaged, read_json
 from actx_core.joins import Join, read_join
 from actx_core.layout import HINT, ROWS, Layout, load_receipts
 from actx_core.plan import CellPlan, TapPlan
@@ -203,7 +203,10 @@ class Run(Mapping[str, TapArray]):
                 hint="give the folder that the pipeline names as run.out",
             )
         plan = read_json(self.layout.plan, hint=HINT)
-        self.cells = {cell.id: cell for cell in map(CellPlan.from_json, plan["cells"])}
+        try:
+            self.cells = {cell.id: cell for cell in map(CellPlan.from_json, plan["cells"])}
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(self.layout.plan, f"{error}", HINT) from error
         self.receipts = load_receipts(self.layout)
 
     @cached_property
@@ -303,7 +306,12 @@ class Run(Mapping[str, TapArray]):
     def sidecar(self, cell: CellPlan, array: str) -> dict[str, Any]:
         """What is known of an array's joined file; ``shards`` is empty while there is none."""
         path = self.layout.sidecar(cell.id, array)
-        return dict(read_json(path, hint=HINT)) if path.exists() else {"shards": [], "rows": 0}
+        if not path.exists():
+            return {"shards": [], "rows": 0}
+        about = dict(read_json(path, hint=HINT))
+        if not {"shards", "rows", "file", "sha256", "size"} <= about.keys():
+            raise damaged(path, f"found only the keys {sorted(about)}", HINT)
+        return about
 
     def segments(self, cell: CellPlan, array: str, suffix: str) -> list[Segment]:
         """The files of an array, in the order of shards."""
@@ -356,56 +364,6 @@ class Run(Mapping[str, TapArray]):
 def open_run(path: str | Path) -> Run:
     """Open a run folder for reading; it may still be growing. Raises StoreError if it holds no run."""
     return Run(Path(path))
-
-
-def verify(path: str | Path, watch: Callable[[str], None] | None = None) -> list[str]:
-    """Read every file of a run and compare with its digests; one sentence per damage found."""
-    run = open_run(path)
-    problems: list[str] = []
-    expected = dict(run.manifest.get("files", {}))
-    for cell in run.cells.values():
-        arrays = {name for r in run.receipts if r.cell == cell.id for name in r.digests}
-        for array in sorted(arrays):
-            joined = run.sidecar(cell, array)
-            if joined["shards"]:
-                expected[joined["file"]] = joined["sha256"]
-            for shard, receipt in run.of(cell, array).items():
-                if shard not in joined["shards"]:
-                    suffix = ".parquet" if array.startswith(ROWS) else run.suffix
-                    part = run.layout.part(cell.id, array, shard, suffix)
-                    name = part.relative_to(run.path).as_posix()
-                    expected[name] = receipt.files[name]
-            if not array.startswith(ROWS):
-                problems += _check_rows(run, f"{cell.id}/{array}")
-    for name, digest in sorted(expected.items()):
-        if watch is not None:
-            watch(name)
-        file = run.path / name
-        if not file.exists():
-            problems.append(f"{name}: the file is missing")
-        elif sha256_file(file) != digest:
-            problems.append(f"{name}: its content has changed since it was written")
-    return problems
-
-
-def _check_rows(run: Run, name: str) -> list[str]:
-    """Compare the row bytes of each shard with its receipt, whatever the format."""
-    array = run[name]
-    known = run.of(array.cell, array.tap.name)
-    problems = []
-    for segment in array.segments:
-        try:
-            stored, first = array.stored(segment), 0
-            for shard in segment.shards:
-                count = known[shard].rows[array.spec.kind]
-                values = np.ascontiguousarray(stored[first : first + count]).reshape(-1)
-                digest = hashlib.sha256(values.data).hexdigest()
-                if digest != known[shard].digests[array.tap.name]:
-                    problems.append(f"{name}: the rows of shard {shard} are not those written")
-                first += count
-        except (ActxError, OSError, ValueError) as error:
-            problems.append(f"{name}: {error}")
-    return problems
 
 
 def _picks(cursor: Any) -> bool:

@@ -19,7 +19,7 @@ from actx_core.finish import join_run, recover
 from actx_core.joins import read_join
 from actx_core.layout import HINT, ROWS, Layout
 from actx_core.lock import lock
-from actx_core.manifest import write_manifest
+from actx_core.manifest import reopen_manifest, write_manifest
 from actx_core.order import freeze, order
 from actx_core.plan import (
     CellPlan,
@@ -166,12 +166,16 @@ class Pipeline:
         with lock(self.layout.root, name=".plan.lock"):
             if sliced and self.layout.plan.exists():  # another slice was first
                 plan = self.plan()
-            for source, frozen in plan.orders.items():
-                freeze(frozen, self.layout.samples(source))
             cells = {**self._stored(), **{cell.id: cell for cell in plan.cells}}
             stored = replace(plan, cells=tuple(cells.values())).to_json()
-            if not self.layout.plan.exists() or read_json(self.layout.plan) != _as_json(stored):
-                write_json(self.layout.plan, stored)
+            known = self.layout.plan.exists()
+            if known and read_json(self.layout.plan) == _as_json(stored):
+                return plan
+            if known:
+                reopen_manifest(open_run(self.layout.root))
+            for source, frozen in plan.orders.items():
+                freeze(frozen, self.layout.samples(source))
+            write_json(self.layout.plan, stored)
         return plan
 
     def _todo(

@@ -18,7 +18,7 @@ def verify(out: Output, run: Path) -> None:
 
     Names each file that is missing, truncated or changed, and then exits with code 6.
     """
-    from actx_core.results import verify as check
+    from actx_core.verify import verify as check
 
     files: list[str] = []
     problems = check(run, files.append)

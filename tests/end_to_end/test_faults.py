@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from actx_core import ActxError, ExecutionError, Pipeline, StoreError, open_run
-from actx_core.results import verify
+from actx_core.verify import verify
 
 
 def pipeline(out: Path, **changes: Any) -> dict[str, Any]:
