@@ -30,6 +30,7 @@ from actx_core.errors import ActxError, ExecutionError, SourceError
 from actx_core.extract import Columns, Extraction, Rows, Want
 from actx_core.files import atomic, read_json, sha256_file, write_json
 from actx_core.layout import HINT, ROWS, Layout, save_receipt
+from actx_core.memory import keep_freed_memory
 from actx_core.order import Order, order
 from actx_core.plan import CellPlan, build_model, build_source
 from actx_core.registry import registry
@@ -61,11 +62,37 @@ class _End:
     shard: Shard
 
 
+class _Stack:
+    """The rows of one tap as they arrive; at most ``room`` of them, where that is known.
+
+    Then they are written where they will stay, and a shard is not held twice.
+    """
+
+    def __init__(self, row_shape: tuple[int, ...], dtype: str, room: int | None) -> None:
+        self._empty = np.empty((0, *row_shape), storage(dtype))
+        self._whole = None if room is None else np.empty((room, *row_shape), storage(dtype))
+        self._parts: list[np.ndarray] = []
+        self._rows = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        if self._whole is None:
+            self._parts.append(rows)
+        else:
+            self._whole[self._rows : self._rows + len(rows)] = rows
+        self._rows += len(rows)
+
+    def take(self) -> np.ndarray:
+        """All rows, contiguous."""
+        if self._whole is not None:
+            return self._whole[: self._rows]
+        return np.ascontiguousarray(np.concatenate([self._empty, *self._parts]))
+
+
 @dataclass
 class _Buffer:
     """What has arrived of a shard that is not yet written."""
 
-    arrays: dict[str, list[np.ndarray]]
+    arrays: dict[str, _Stack]
     tables: dict[str, list[Columns]] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     samples: int = 0
@@ -100,6 +127,7 @@ class Worker:
         )
 
     def __enter__(self) -> Worker:
+        keep_freed_memory()
         self.extraction.open()
         self._remember_model()
         return self
@@ -227,14 +255,15 @@ class Worker:
         self, done: queue.Queue[Any], out: queue.SimpleQueue[Any], stop: threading.Event
     ) -> None:
         """Collect rows and write a shard when it is complete."""
-        buffer = _Buffer({name: [] for name in self.specs})
+        buffer: _Buffer | None = None
         try:
             for item in iter(lambda: _get(done, stop), None):
                 if isinstance(item, _End):
-                    out.put(self._commit(item.shard, buffer))
-                    buffer = _Buffer({name: [] for name in self.specs})
+                    out.put(self._commit(item.shard, buffer or self._buffer(item.shard)))
+                    buffer = None
                     continue
                 batch, waits = item
+                buffer = buffer or self._buffer(batch.shard)
                 size = sum(self._collect(buffer, wait()) for wait in waits)
                 buffer.skipped += batch.skipped
                 buffer.samples += batch.count
@@ -244,10 +273,20 @@ class Worker:
             stop.set()
             out.put(error)
 
+    def _buffer(self, shard: Shard) -> _Buffer:
+        """Room for one shard; a row per sample at most, unless rows are points."""
+        room = None if shard.stop is None else shard.stop - shard.start
+        return _Buffer(
+            {
+                name: _Stack(spec.row_shape, spec.dtype, room if spec.kind == SAMPLE else None)
+                for name, spec in self.specs.items()
+            }
+        )
+
     @staticmethod
     def _collect(buffer: _Buffer, rows: Rows) -> int:
         for name, array in rows.arrays.items():
-            buffer.arrays[name].append(array)
+            buffer.arrays[name].add(array)
         for kind, table in rows.tables.items():
             buffer.tables.setdefault(kind, []).append(table)
         buffer.batch = max(buffer.batch, rows.batch)
@@ -268,7 +307,7 @@ class Worker:
             self._write(path, files, lambda tmp, columns=columns: write_table(tmp, columns))
         for name, spec in self.specs.items():
             spec = replace(spec, rows=rows[spec.kind])
-            array = _stack(buffer.arrays.pop(name), spec.row_shape, spec.dtype)
+            array = buffer.arrays.pop(name).take()
             if len(array) != spec.rows:
                 raise ExecutionError(
                     f"{len(array)} rows for a table of {spec.rows}", where=spec.name
@@ -355,13 +394,6 @@ def _concatenate(parts: Sequence[Columns]) -> Columns:
         )
         for name in names
     }
-
-
-def _stack(parts: list[np.ndarray], row_shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """All rows of a shard, contiguous."""
-    if not parts:
-        return np.empty((0, *row_shape), storage(dtype))
-    return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
 def _get(source: queue.Queue[Any], stop: threading.Event) -> Any:

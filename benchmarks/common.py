@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +87,14 @@ def pipeline(folder: Path, out: str, samples: int, taps: Sequence[str]) -> Pipel
     )
 
 
-def run_actx(folder: Path, samples: int, taps: Sequence[str]) -> None:
+def run_actx(folder: Path, taps: Sequence[str], samples: int) -> None:
     """A whole run from nothing: plan, extract, write, verify, join."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
         for _ in pipeline(folder, f"{Path(out).name}/run", samples, taps).run():
             pass
 
 
-def run_bare(folder: Path, samples: int, network: nn.Module) -> None:
+def run_bare(folder: Path, network: nn.Module, samples: int) -> None:
     """The same forward passes over the same file, keeping nothing."""
     array = np.load(folder / "inputs.npy", mmap_mode="r")[:samples]
     with torch.inference_mode():
@@ -117,21 +119,46 @@ def compare(
     many: int,
     repeats: int = 5,
 ) -> Comparison:
-    """Measure both in turns, over few and over many samples.
+    """Measure both in turns, each in a process of its own, over few and over many samples.
 
     The cost of one more sample is the median of the long runs less that of the short ones: what happens
     once (planning, loading, joining, the report) cancels out.
     """
-    actx(few)
-    bare(few)
     runs = []
-    for _ in range(repeats):
-        runs.append([_cost(run, n) for n in (few, many) for run in (actx, bare)])
-        print(".", end="", flush=True)
+    with _serving(actx) as measure_actx, _serving(bare) as measure_bare:
+        both = (measure_actx, measure_bare)
+        for measure in both:
+            measure(few)
+        for _ in range(repeats):
+            runs.append([measure(n) for n in (few, many) for measure in both])
+            print(".", end="", flush=True)
     print()
     each = [_per_sample(run, many - few) for run in runs]
     columns = [_median(column) for column in zip(*runs, strict=True)]
     return Comparison(*_per_sample(columns, many - few), each)
+
+
+@contextmanager
+def _serving(run: Callable[[int], None]) -> Iterator[Callable[[int], Cost]]:
+    """A process that runs what it is told; each side keeps its own allocator and threads."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, run), daemon=True)
+    process.start()
+
+    def measure(samples: int) -> Cost:
+        ours.send(samples)
+        cost: Cost = ours.recv()
+        return cost
+
+    yield measure
+    process.kill()
+
+
+def _serve(pipe: Connection, run: Callable[[int], None]) -> None:
+    while True:
+        samples = pipe.recv()
+        pipe.send(_cost(run, samples))
 
 
 def _per_sample(costs: Sequence[Cost], samples: int) -> tuple[Cost, Cost]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import torchvision
 from common import compare, finish, inputs, ratio_rows, run_actx, run_bare
@@ -16,8 +17,8 @@ def main() -> int:
     )
     with inputs(256) as folder:
         result = compare(
-            lambda n: run_actx(folder, n, ("layer2",)),
-            lambda n: run_bare(folder, n, cut),
+            partial(run_actx, folder, ("layer2",)),
+            partial(run_bare, folder, cut),
             few=32,
             many=256,
         )

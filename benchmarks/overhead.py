@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import torchvision
 from common import compare, finish, inputs, ratio_rows, run_actx, run_bare
@@ -14,8 +15,8 @@ def main() -> int:
     network = torchvision.models.resnet18().eval()
     with inputs(192) as folder:
         result = compare(
-            lambda n: run_actx(folder, n, TAPS),
-            lambda n: run_bare(folder, n, network),
+            partial(run_actx, folder, TAPS),
+            partial(run_bare, folder, network),
             few=32,
             many=192,
         )
