@@ -72,14 +72,13 @@ class Order:
         return (*known, *(replace(s, cell=cell, index=i) for i, s in enumerate(new, index)))
 
     def again(self, cell: str, index: int, positions: Sequence[int]) -> Shard:
-        """A shard of samples that were left out before."""
+        """A shard of samples that were left out before; ``stop - start`` is their number."""
         if self.frozen is None:
             raise SourceError(
                 "a stream cannot go back to the samples it skipped", hint="run it into a new folder"
             )
-        return Shard(
-            cell, index, min(positions), max(positions) + 1, {"positions": list(positions)}
-        )
+        first = min(positions)
+        return Shard(cell, index, first, first + len(positions), {"positions": list(positions)})
 
     def read(self, shard: Shard) -> Iterator[tuple[int, Sample]]:
         """(position, sample) of a shard, in order."""

@@ -19,15 +19,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from actx_core.buffer import Buffer
 from actx_core.config.keep import parse_keep
 from actx_core.config.load import load_dict
 from actx_core.config.pipeline import Entry, PipelineConfig
 from actx_core.contracts import Store
-from actx_core.dtypes import storage
 from actx_core.errors import ActxError, ExecutionError, SourceError
-from actx_core.extract import Columns, Extraction, Rows, Want
+from actx_core.extract import Extraction, Want
 from actx_core.files import atomic, read_json, sha256_file, write_json
 from actx_core.layout import HINT, ROWS, Layout, save_receipt
 from actx_core.memory import keep_freed_memory
@@ -60,45 +58,6 @@ class _End:
     """The last batch of a shard has gone by."""
 
     shard: Shard
-
-
-class _Stack:
-    """The rows of one tap as they arrive; at most ``room`` of them, where that is known.
-
-    Then they are written where they will stay, and a shard is not held twice.
-    """
-
-    def __init__(self, row_shape: tuple[int, ...], dtype: str, room: int | None) -> None:
-        self._empty = np.empty((0, *row_shape), storage(dtype))
-        self._whole = None if room is None else np.empty((room, *row_shape), storage(dtype))
-        self._parts: list[np.ndarray] = []
-        self._rows = 0
-
-    def add(self, rows: np.ndarray) -> None:
-        if self._whole is None:
-            self._parts.append(rows)
-        else:
-            self._whole[self._rows : self._rows + len(rows)] = rows
-        self._rows += len(rows)
-
-    def take(self) -> np.ndarray:
-        """All rows, contiguous."""
-        if self._whole is not None:
-            return self._whole[: self._rows]
-        return np.ascontiguousarray(np.concatenate([self._empty, *self._parts]))
-
-
-@dataclass
-class _Buffer:
-    """What has arrived of a shard that is not yet written."""
-
-    arrays: dict[str, _Stack]
-    tables: dict[str, list[Columns]] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
-    samples: int = 0
-    batch: int = 0
-    halved: int = 0
-    began: float = field(default_factory=time.perf_counter)
 
 
 class Worker:
@@ -255,16 +214,16 @@ class Worker:
         self, done: queue.Queue[Any], out: queue.SimpleQueue[Any], stop: threading.Event
     ) -> None:
         """Collect rows and write a shard when it is complete."""
-        buffer: _Buffer | None = None
+        buffer: Buffer | None = None
         try:
             for item in iter(lambda: _get(done, stop), None):
                 if isinstance(item, _End):
-                    out.put(self._commit(item.shard, buffer or self._buffer(item.shard)))
+                    out.put(self._commit(item.shard, buffer or Buffer.of(item.shard, self.specs)))
                     buffer = None
                     continue
                 batch, waits = item
-                buffer = buffer or self._buffer(batch.shard)
-                size = sum(self._collect(buffer, wait()) for wait in waits)
+                buffer = buffer or Buffer.of(batch.shard, self.specs)
+                size = sum(buffer.add(wait()) for wait in waits)
                 buffer.skipped += batch.skipped
                 buffer.samples += batch.count
                 buffer.halved += len(waits) > 1
@@ -273,33 +232,14 @@ class Worker:
             stop.set()
             out.put(error)
 
-    def _buffer(self, shard: Shard) -> _Buffer:
-        """Room for one shard; a row per sample at most, unless rows are points."""
-        room = None if shard.stop is None else shard.stop - shard.start
-        return _Buffer(
-            {
-                name: _Stack(spec.row_shape, spec.dtype, room if spec.kind == SAMPLE else None)
-                for name, spec in self.specs.items()
-            }
-        )
-
-    @staticmethod
-    def _collect(buffer: _Buffer, rows: Rows) -> int:
-        for name, array in rows.arrays.items():
-            buffer.arrays[name].add(array)
-        for kind, table in rows.tables.items():
-            buffer.tables.setdefault(kind, []).append(table)
-        buffer.batch = max(buffer.batch, rows.batch)
-        return sum(array.nbytes for array in rows.arrays.values())
-
-    def _commit(self, shard: Shard, buffer: _Buffer) -> Receipt:
+    def _commit(self, shard: Shard, buffer: Buffer) -> Receipt:
         """Write arrays and row tables, then the receipt."""
         digests: dict[str, str] = {}
         files: dict[str, str] = {}
         stats: dict[str, dict[str, float]] = {}
         rows: dict[str, int] = {}
         kinds = {SAMPLE, *(spec.kind for spec in self.specs.values())}
-        tables = {kind: _concatenate(buffer.tables.get(kind, [])) for kind in sorted(kinds)}
+        tables = {kind: buffer.table(kind) for kind in sorted(kinds)}
         for kind, columns in tables.items():
             rows[kind] = len(columns["sample"])
             digests[f"{ROWS}{kind}"] = table_digest(columns)
@@ -378,22 +318,6 @@ def _order(config: PipelineConfig, cell: CellPlan, layout: Layout) -> Order:
     entry = next(s for s in config.sources if s.id == cell.source)
     table = layout.samples(entry.id)
     return order(build_source(entry), entry.id, table, entry.limit, entry.fraction, config.run.seed)
-
-
-def _concatenate(parts: Sequence[Columns]) -> Columns:
-    """Tables below each other; a column that a part lacks is None there."""
-    names = dict.fromkeys(name for part in parts for name in part)
-    if not parts:
-        return {"sample": np.array([], dtype=object), "replicate": np.array([], dtype=np.int64)}
-    return {
-        name: np.concatenate(
-            [
-                part[name] if name in part else np.full(len(part["sample"]), None, dtype=object)
-                for part in parts
-            ]
-        )
-        for name in names
-    }
 
 
 def _get(source: queue.Queue[Any], stop: threading.Event) -> Any:
