@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -149,12 +148,8 @@ class Extraction:
 
     def _largest(self) -> str:
         """The tap that takes most memory before pooling, with its bytes for one sample."""
-        sizes = {
-            name: math.prod(want.tap.row_shape) * (want.tap.rows_at_most or 1) * 4
-            for name, want in self.wants.items()
-        }
-        name = max(sizes, key=lambda n: sizes[n])
-        return f"'{name}' ({sizes[name]:,} bytes)"
+        tap = max((want.tap for want in self.wants.values()), key=lambda t: t.sample_bytes)
+        return f"'{tap.name}' ({tap.sample_bytes:,} bytes)"
 
     def _drawn(self, sample: Sample) -> bool:
         return self.share >= 1 or bool(_generator(self.seed, sample).random() < self.share)

@@ -34,6 +34,7 @@ from actx_core.registry import registry
 from actx_core.results import Run, open_run
 from actx_core.summary import out_of_memory, report_run
 from actx_core.types import Job, Progress, Receipt, Shard, Stage
+from actx_core.units import size
 
 Watch = Callable[[Progress | Stage], None]
 
@@ -218,15 +219,15 @@ class Pipeline:
         needed = coming + (plan.needed - plan.bytes if todo else 0)
         if needed > plan.free:
             raise StoreError(
-                f"the run needs {_size(needed)} ({_size(coming)} of activations and room to join), the"
-                f" disk has {_size(plan.free)} free",
+                f"the run needs {size(needed)} ({size(coming)} of activations and room to join), the"
+                f" disk has {size(plan.free)} free",
                 where=str(plan.out),
                 hint="pool more, take fewer taps, store float16, or set run.out to a larger disk",
             )
         limit = self.config.run.confirm_bytes
         if coming > limit and (confirm is None or not confirm(plan)):
             raise ExecutionError(
-                f"the run would write {_size(coming)}, more than run.confirm_above = {_size(limit)}",
+                f"the run would write {size(coming)}, more than run.confirm_above = {size(limit)}",
                 hint="look at `actx plan`, then repeat with --yes",
             )
 
@@ -343,14 +344,6 @@ def _count(shards: Sequence[Shard]) -> int | None:
     if any(s.stop is None for s in shards):
         return None
     return sum((s.stop or 0) - s.start for s in shards)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000 or unit == "TB":
-            break
-        count /= 1000
-    return f"{count:.3g} {unit}"
 
 
 def _as_json(value: Any) -> Any:

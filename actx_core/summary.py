@@ -25,6 +25,7 @@ from actx_core.results import Run
 from actx_core.stats import merge
 from actx_core.tables import read_table
 from actx_core.types import Preview, Receipt
+from actx_core.units import size
 
 PREVIEWS = 12
 """Samples shown of each source."""
@@ -73,12 +74,11 @@ def _unique(run: Run, part: int) -> list[str]:
 
 def _facts(run: Run, arrays: Sequence[ArrayView]) -> list[tuple[str, str]]:
     samples = sum(len(run.samples(source)) for source in _unique(run, 0))
-    size = sum(array.bytes for array in arrays)
     return [
         ("samples", f"{samples:,}"),
         ("models", f"{len(_unique(run, 1)):,}"),
         ("arrays", f"{len(arrays):,}"),
-        ("activations", _size(size)),
+        ("activations", size(sum(array.bytes for array in arrays))),
         ("skipped", f"{len(run.skipped):,}"),
     ]
 
@@ -158,11 +158,10 @@ def _problems(run: Run, arrays: Sequence[ArrayView]) -> list[str]:
 
 def out_of_memory(cell: CellPlan, receipt: Receipt) -> str:
     """What to say when batches had to be halved."""
-    sizes = {t.name: math.prod(t.tap.row_shape) * (t.tap.rows_at_most or 1) * 4 for t in cell.taps}
-    largest = max(sizes, key=lambda name: sizes[name])
+    tap = max((planned.tap for planned in cell.taps), key=lambda t: t.sample_bytes)
     return (
-        f"{cell.id}: a batch of {cell.batch_size} did not fit in memory, where the tap '{largest}' alone"
-        f" takes {_size(sizes[largest] * cell.batch_size)}; {receipt.batch} fitted, so a next run is"
+        f"{cell.id}: a batch of {cell.batch_size} did not fit in memory, where the tap '{tap.name}' alone"
+        f" takes {size(tap.sample_bytes * cell.batch_size)}; {receipt.batch} fitted, so a next run is"
         f" faster with --set run.batch_size={receipt.batch}"
     )
 
@@ -212,11 +211,3 @@ def _versions(run: Run) -> dict[str, str]:
         **dict(plugins),
         **manifest.get("packages", {}),
     }
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

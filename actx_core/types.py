@@ -5,6 +5,7 @@ All are frozen dataclasses. Nothing here imports numpy at run time, so that list
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -91,6 +92,11 @@ class Tap:
         if not self.varying:
             return SAMPLE
         return self.kind or (self.varying[0] if len(self.varying) == 1 else "point")
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample's activation before pooling, at most, in float32."""
+        return math.prod(self.row_shape) * (self.rows_at_most or 1) * 4
 
     @property
     def row_axes(self) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actx_core.cli.command import Output, command, overrides
-from actx_core.cli.text import branches, shape, size
+from actx_core.cli.text import branches, shape
 from actx_core.errors import ActxError, ConfigError, ModelError
+from actx_core.units import size
 
 if TYPE_CHECKING:
     from actx_core.contracts import Model

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actx_core.cli.text import duration, size
+from actx_core.cli.text import duration
+from actx_core.units import size
 
 if TYPE_CHECKING:
     from actx_core.cli.meter import Meter

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actx_core.cli.command import Output, command, overrides
-from actx_core.cli.text import shape, size
+from actx_core.cli.text import shape
+from actx_core.units import size
 
 if TYPE_CHECKING:
     from actx_core.plan import CellPlan, Plan, TapPlan

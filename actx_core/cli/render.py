@@ -10,8 +10,9 @@ from rich.text import Text
 
 from actx_core.cli.meter import Meter
 from actx_core.cli.plain import Plain, aligned, label
-from actx_core.cli.text import duration, size
+from actx_core.cli.text import duration
 from actx_core.types import Stage
+from actx_core.units import size
 
 
 class Rich(Plain):

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from actx_core.cli.command import Output, command
-from actx_core.cli.text import branches, shape, size
+from actx_core.cli.text import branches, shape
 from actx_core.errors import PluginError, StoreError
+from actx_core.units import size
 
 HEADS = ("array", "shape", "dtype", "size")
 

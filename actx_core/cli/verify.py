@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from actx_core.cli.command import Output, command
-from actx_core.cli.text import size
 from actx_core.errors import StoreError
+from actx_core.units import size
 
 
 @command(json='{"run", "ok", "files", "bytes", "problems": [text]}')

@@ -11,17 +11,9 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 
 from actx_core.report.page import ReportPage
+from actx_core.units import size
 
 _WBR = Markup("<wbr>")
-
-
-def size(count: int) -> str:
-    """Bytes in decimal units: ``12.3 MB``."""
-    value, units = float(count), iter(("bytes", "kB", "MB", "GB", "TB"))
-    unit = next(units)
-    while value >= 999.5 and unit != "TB":
-        value, unit = value / 1000, next(units)
-    return f"{value:.0f} {unit}" if unit == "bytes" or value >= 99.5 else f"{value:.3g} {unit}"
 
 
 def duration(seconds: float) -> str:

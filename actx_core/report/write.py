@@ -14,6 +14,7 @@ from actx_core.report import words
 from actx_core.report.page import AnalysisView, ReportPage
 from actx_core.report.pictures import Album, figures
 from actx_core.types import Preview
+from actx_core.units import size
 
 LIMIT = 5_000_000
 """Bytes of the page, at most."""
@@ -76,7 +77,7 @@ def _render(page: ReportPage, limits: Limits) -> str:
         link=words.link,
         number=words.number,
         short=words.short,
-        size=words.size,
+        size=size,
     )
     views = page.analyses[: limits.analyses]
     album = Album(list(_strips(page, views, limits)), limits.pictures, limits.places)

@@ -23,6 +23,7 @@ from actx_core.cli.plain import Plain
 from actx_core.cli.watch import Watch
 from actx_core.errors import Interrupted
 from actx_core.types import Progress, Stage
+from actx_core.units import size
 
 PLUGIN = """
 import time
@@ -321,7 +322,7 @@ def test_a_run_that_is_done_says_so_without_a_framework(site: Path, desk: Path) 
      (1_250_000, "1.25 MB"), (2**41, "2.20 TB"), (3 * 10**15, "3000 TB"), (None, "?")],
 )  # fmt: skip
 def test_sizes(count: int | None, words: str) -> None:
-    assert text.size(count) == words
+    assert size(count) == words
 
 
 @pytest.mark.parametrize(

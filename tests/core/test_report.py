@@ -27,6 +27,7 @@ from actx_core.report import (
     write_report,
 )
 from actx_core.types import Preview
+from actx_core.units import size
 
 VOID = {"meta", "img", "wbr", "br", "link", "input"}
 EVIL = """<script>alert("x")</script>'"</style><img src=https://evil.example/x onerror=alert(1)>"""
@@ -417,9 +418,9 @@ def test_a_run_without_arrays_says_so(read):
 @pytest.mark.parametrize(
     ("written", "wanted"),
     [
-        (words.size(0), "0 bytes"), (words.size(999), "999 bytes"), (words.size(1000), "1 kB"),
-        (words.size(999_400), "999 kB"), (words.size(999_600), "1 MB"), (words.size(12_345_678), "12.3 MB"),
-        (words.size(5 * 10**15), "5000 TB"),
+        (size(0), "0 B"), (size(999), "999 B"), (size(1000), "1.00 kB"),
+        (size(999_400), "999 kB"), (size(999_600), "1.00 MB"), (size(12_345_678), "12.3 MB"),
+        (size(5 * 10**15), "5000 TB"),
         (words.duration(0), "0.0 s"), (words.duration(0.01), "< 0.1 s"), (words.duration(9.97), "10 s"),
         (words.duration(59.7), "1 min 0 s"), (words.duration(3599.8), "1 h 0 min"),
         (words.duration(12_060), "3 h 21 min"),

@@ -384,7 +384,7 @@ def test_a_full_disk_is_refused_before_anything_is_written(
 
 def test_much_is_confirmed_first(tmp_path: Path) -> None:
     spec = pipeline(tmp_path, run={"confirm_above": "1kB"})
-    with pytest.raises(ExecutionError, match=r"run.confirm_above = 1 kB"):
+    with pytest.raises(ExecutionError, match=r"run.confirm_above = 1.00 kB"):
         run(spec)
     asked: list[Any] = []
     assert run(spec, confirm=lambda plan: bool(asked.append(plan)) or True)
