@@ -40,13 +40,15 @@ if TYPE_CHECKING:
         TapError,
     )
     from actx_core.extract import extract
+    from actx_core.files import atomic, sha256_file
     from actx_core.hookspecs import Component, hookimpl
-    from actx_core.results import Run, open_run
+    from actx_core.results import Run, TapArray, open_run
     from actx_core.run import Pipeline
     from actx_core.types import (
         Activation,
         ArraySpec,
         Batch,
+        Checkpoint,
         Job,
         Pool,
         Preview,
@@ -71,11 +73,13 @@ _HOMES = {
         " Interrupted ModelError OutOfMemory PluginError SourceError StoreError TapError"
     ),
     "extract": "extract",
+    "files": "atomic sha256_file",
     "hookspecs": "Component hookimpl",
-    "results": "Run open_run",
+    "results": "Run TapArray open_run",
     "run": "Pipeline",
     "types": (
-        "Activation ArraySpec Batch Job Pool Preview Progress Receipt Result Sample Shard Stage Tap"
+        "Activation ArraySpec Batch Checkpoint Job Pool Preview Progress Receipt Result Sample Shard"
+        " Stage Tap"
     ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
@@ -87,6 +91,7 @@ __all__ = [
     "Analyzer",
     "ArraySpec",
     "Batch",
+    "Checkpoint",
     "Component",
     "ComponentConflict",
     "ComponentNotFound",
@@ -122,10 +127,13 @@ __all__ = [
     "Store",
     "StoreError",
     "Tap",
+    "TapArray",
     "TapError",
+    "atomic",
     "extract",
     "hookimpl",
     "open_run",
+    "sha256_file",
 ]
 
 

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Protocol, T
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
+from actx_core.errors import ModelError
 from actx_core.types import (
     Activation,
     ArraySpec,
     Batch,
+    Checkpoint,
     Job,
     Pool,
     Preview,
@@ -48,6 +50,15 @@ class Config(BaseModel):
     def label(self) -> str:
         """The default ``as`` of an entry with these options; empty means the component's name."""
         return ""
+
+    def expand(self, given: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """The tables that a source or model with these options stands for; none: only for itself.
+
+        ``given`` is its table as written, paths included, and so are the tables returned: with their
+        ``type`` and, where there are several, each its ``as``. What the entry says with core's own keys
+        (``taps``, ``limit`` …) goes for each of them.
+        """
+        return ()
 
 
 def _from_pipeline(path: Path, info: ValidationInfo) -> Path:
@@ -93,6 +104,19 @@ class Model(_Component[C]):
     def presets(self) -> Mapping[str, Sequence[str]]:
         """Named lists of tap patterns, for the selector ``preset:NAME``."""
         return {}
+
+    @classmethod
+    def checkpoints(cls) -> Iterable[Checkpoint]:
+        """The published weights that this type of model knows, for ``actx models``; uses no network."""
+        return ()
+
+    def save_taps(self, path: Path, taps: Sequence[str]) -> None:
+        """Write chosen taps to a file of the domain's own, for ``actx layers --pick --save``."""
+        raise ModelError(
+            f"cannot write taps to a {path.suffix or 'nameless'} file",
+            where=str(path),
+            hint="name a pipeline file: pipeline.toml",
+        )
 
     def batches(self, samples: Iterable[Sample]) -> Iterator[list[Sample]]:
         """Group the samples of one shard into batches; the default takes ``batch_size`` in order."""
@@ -293,3 +317,11 @@ class Format(_Component[C]):
     @abstractmethod
     def write(self, run: Run, path: Path) -> Sequence[Path]:
         """Write the run in this format and return the files; temporary name, then rename."""
+
+    def knows(self, path: Path) -> bool:
+        """Whether an existing file or folder is of this format and ``check`` can judge it."""
+        return False
+
+    def check(self, path: Path) -> Sequence[str]:
+        """One sentence per damage, hole or NaN in a file that ``knows`` took; for ``actx verify FILE``."""
+        return ()

@@ -110,6 +110,22 @@ class Tap:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Published weights of a model, for ``actx models``: ``name`` and ``weights`` as an entry says them.
+
+    ``address`` is where they come from, ``file`` what the download is called in a folder of weights,
+    ``parameters`` their number where it is known.
+    """
+
+    name: str
+    weights: str
+    licence: str = ""
+    address: str = ""
+    file: str = ""
+    parameters: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What a model gets in one forward pass.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path as FilePath
 from typing import Any
 
 from actx_core.config import tables
-from actx_core.config.check import Checker
+from actx_core.config.check import Checked, Checker
 from actx_core.config.keep import KeepError, parse_keep
 from actx_core.config.locate import Path
 from actx_core.config.names import Wanted, check_ids, check_on
@@ -26,6 +27,7 @@ from actx_core.config.pipeline import (
 )
 from actx_core.config.problems import Problems, did_you_mean
 from actx_core.config.translate import show
+from actx_core.errors import ActxError
 
 
 def assemble(
@@ -39,8 +41,8 @@ def assemble(
     _check_top(data, problems)
     check = Checker(problems, base)
     run = _run(check, data)
-    sources = _each(check, data, "source", _source)
-    models = _each(check, data, "model", _model)
+    sources = tuple(chain.from_iterable(_each(check, data, "source", _sources)))
+    models = tuple(chain.from_iterable(_each(check, data, "model", _models)))
     store, executor = _store(check, data), _executor(check, data)
     pool = check.poolers(data.get("pool"), ("pool",))
     rows = _rows(check, data)
@@ -128,22 +130,52 @@ def _rows(check: Checker, data: dict[str, Any]) -> RowOptions | None:
     return check.options(RowOptions, table, ("rows",))
 
 
-def _source(check: Checker, table: dict[str, Any], path: Path) -> SourceEntry | None:
-    if (found := check.entry(tables.SOURCE, table, path)) is None:
-        return None
-    return SourceEntry(*found.entry, limit=found.keys.limit, fraction=found.keys.fraction)
+def _sources(check: Checker, table: dict[str, Any], path: Path) -> list[SourceEntry]:
+    return [
+        SourceEntry(*found.entry, limit=found.keys.limit, fraction=found.keys.fraction)
+        for found in _expanded(check, tables.SOURCE, table, path)
+    ]
 
 
-def _model(check: Checker, table: dict[str, Any], path: Path) -> ModelEntry | None:
-    found = check.entry(tables.MODEL, table, path)
-    if "taps" not in table and not table.get("tap"):
+def _models(check: Checker, table: dict[str, Any], path: Path) -> list[ModelEntry]:
+    long = [_tap(check, t, at) for at, t in check.tables(table.get("tap"), (*path, "tap"))]
+    entries = _expanded(check, tables.MODEL, table, path)
+    if not (table.get("tap") or "taps" in table or (entries and all(e.keys.taps for e in entries))):
         hint = 'such as taps = ["layer*"]; `actx layers` lists them'
         check.problems.add(path, "the model has no 'taps'", hint)
-    long = [_tap(check, t, at) for at, t in check.tables(table.get("tap"), (*path, "tap"))]
+    return [
+        ModelEntry(
+            *found.entry,
+            taps=(
+                *([TapRequest(found.keys.taps)] if found.keys.taps else []),
+                *(tap for tap in long if tap),
+            ),
+        )
+        for found in entries
+    ]
+
+
+def _expanded(
+    check: Checker, section: tables.Section[tables.K], table: dict[str, Any], path: Path
+) -> list[Checked[tables.K]]:
+    """The entry of a table, or those that it stands for."""
+    found = check.entry(section, table, path)
     if found is None:
-        return None
-    short = [TapRequest(found.keys.taps)] if found.keys.taps else []
-    return ModelEntry(*found.entry, taps=(*short, *(tap for tap in long if tap)))
+        return []
+    try:
+        stands_for = found.entry[2].expand(table)
+    except ActxError as error:
+        check.problems.add(path, error.message, error.hint)
+        return []
+    if not stands_for:
+        return [found]
+    check.seen[section.name].pop()
+    own = {key: table[key] for key in (*section.named, *section.apart) if key in table}
+    if "as" in own and len(stands_for) > 1:
+        message = f"'as' cannot name {len(stands_for)} of '{section.name}' at once"
+        check.problems.add((*path, "as"), message, "leave it out: each has a name of its own")
+    entries = [check.entry(section, {**each, **own}, path) for each in stands_for]
+    return [entry for entry in entries if entry is not None]
 
 
 def _tap(check: Checker, table: dict[str, Any], path: Path) -> TapRequest | None:
