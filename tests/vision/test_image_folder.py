@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from actx_core import Shard, SourceError
-from actx_vision.config import ImageFolderConfig
 from actx_vision.image_folder import ImageFolder
+from actx_vision.source_config import ImageFolderConfig
 
 
 def put(root, *names, size=(6, 4)):

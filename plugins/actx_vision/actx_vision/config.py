@@ -1,8 +1,7 @@
-"""Options of what actx-vision offers; imports neither torch nor torchvision."""
+"""Options of the models of actx-vision; imports neither torch nor torchvision."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,29 +15,11 @@ from pydantic import (
 )
 
 from actx_core import Config
-from actx_core.packages import DataPath, package_path
+from actx_core.packages import DataPath
 from actx_core.torch import TorchConfig
 
-EXTENSIONS = (
-    ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".ppm", ".pgm",
-)  # fmt: skip
 RANDOM = "random"
 DEFAULT = "DEFAULT"
-
-
-class ImageFolderConfig(Config):
-    """Options of ``image-folder``."""
-
-    path: DataPath
-    """The folder, with all below it: relative to the pipeline file, or ``package:NAME/folder``."""
-    extensions: tuple[str, ...] = EXTENSIONS
-    """Endings of the files to take; upper and lower case are the same."""
-    include: tuple[str, ...] = ()
-    """Take only files whose path below the folder matches one of these globs: ``cats/*.png``."""
-
-    def label(self) -> str:
-        path = os.path.abspath(package_path(self.path))  # unlike resolve, links keep their name
-        return Path(path).name
 
 
 def is_file(weights: str) -> bool:

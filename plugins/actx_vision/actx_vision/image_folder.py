@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from actx_core import ListedSource, Preview, Sample, SourceError
 from actx_core.packages import package_path
-from actx_vision.config import ImageFolderConfig
 from actx_vision.decode import read_image
 from actx_vision.hints import did_you_mean
+from actx_vision.source_config import ImageFolderConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -33,5 +33,5 @@ def actx_sources() -> Iterator[Component]:
         "image-folder",
         "actx_vision.image_folder:ImageFolder",
         "A folder of images, flat or one folder per class, with everything below it.",
-        config="actx_vision.config:ImageFolderConfig",
+        config="actx_vision.source_config:ImageFolderConfig",
     )
