@@ -105,6 +105,10 @@ class Model(_Component[C]):
         """Named lists of tap patterns, for the selector ``preset:NAME``."""
         return {}
 
+    def aliases(self) -> Mapping[str, str]:
+        """Other names of taps: alias to tap. Where one is asked for, a note says which tap it means."""
+        return {}
+
     @classmethod
     def checkpoints(cls) -> Iterable[Checkpoint]:
         """The published weights that this type of model knows, for ``actx models``; uses no network."""

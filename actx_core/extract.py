@@ -226,7 +226,7 @@ def extract(
         from actx_core.torch import wrap
 
         model = wrap(model, given[0].load() if given else None)
-    chosen, _ = select(list(model.taps(given[0] if given else None)), taps, model.presets())
+    chosen, _ = select(list(model.taps(given[0] if given else None)), taps, model.presets(), model.aliases())
     wants = {}
     for tap in chosen:
         stored = reduce(lambda t, pooler: pooler.tap(t), pool, tap)

@@ -1,7 +1,8 @@
 """The samples of one source in the order that the first run froze, and the shards cut from it.
 
 A listed source is frozen by id: samples that appear later go to the end, one that vanished or changed is
-an error. A stream is taken by position. ``limit`` and ``fraction`` apply to both.
+an error. A stream is taken by position. ``limit`` and ``fraction`` apply to both; the replicates of a sample
+count as one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -168,22 +168,23 @@ def order(
         )
     stored = _stored(table)
     _check(source, name, listed, stored)
-    frozen = [listed[key] for key in stored]
-    rest = [s for key, s in listed.items() if key not in stored]
-    room = _wanted(len(samples), limit, fraction) - len(frozen)
+    ids = dict.fromkeys(s.id for s in samples)
+    old = {id for id, _ in stored}
+    rest = [id for id in ids if id not in old]
+    room = _wanted(len(ids), limit, fraction) - len(old)
     if room < 0 and stored:
         raise ConfigError(
-            f"limit and fraction ask for {len(frozen) + room} samples of '{name}', the run holds"
-            f" {len(frozen)}",
+            f"limit and fraction ask for {len(old) + room} samples of '{name}', the run holds"
+            f" {len(old)}",
             hint="give a larger limit or fraction, or another run.out",
         )
     if fraction < 1:
-        chosen = sorted(rest[: _pool(limit, len(frozen))], key=lambda s: _draw(seed, f"{_key(s)}"))[
-            :room
-        ]
-        keep = {_key(s) for s in chosen}
-        rest = [s for s in rest if _key(s) in keep]
-    new = list(islice(rest, max(room, 0)))
+        pool = rest[: _pool(limit, len(old))]
+        drawn = set(sorted(pool, key=lambda id: _draw(seed, id))[: max(room, 0)])
+        rest = [id for id in rest if id in drawn]
+    chosen = {*old, *rest[: max(room, 0)]}
+    new = [s for key, s in listed.items() if s.id in chosen and key not in stored]
+    frozen = [listed[key] for key in stored]
     digests = {key: digest for key, (_, digest) in stored.items()}
     return Order(source, [*frozen, *new], len(frozen), limit, fraction, seed, digests)
 

@@ -207,7 +207,7 @@ def resolve(config: PipelineConfig, model: ModelEntry) -> Resolved:
     notes: list[str] = []
     whole: dict[str, list[str]] = {}
     for wanted in model.taps:
-        found, more = select(taps, wanted.match, network.presets())
+        found, more = select(taps, wanted.match, network.presets(), network.aliases())
         notes += more
         for tap in found:
             planned = _pooled(config, wanted, tap, whole)

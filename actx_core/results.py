@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from actx_core.joins import Join, read_join
 from actx_core.layout import HINT, ROWS, Layout, load_receipts
 from actx_core.plan import CellPlan, TapPlan
 from actx_core.registry import registry
+from actx_core.replicates import Replicates
 from actx_core.tables import read_table
 from actx_core.types import ArraySpec, Receipt, Skipped
 
@@ -123,6 +124,13 @@ class TapArray:
             parts = [table.slice(*offsets[shard]) for shard in sorted(mine)]
             table = pa.concat_tables(parts) if parts else table.slice(0, 0)
         return self.run.join(table)
+
+    def replicates(self, missing: Literal["raise", "drop"] = "raise") -> Replicates:
+        """The same numbers with an axis of replicates: samples x replicates x row; ``.mean()`` averages.
+
+        Raises StoreError where a sample lacks a replicate that others have, unless such are dropped.
+        """
+        return Replicates(self, missing)
 
     def table(self) -> pd.DataFrame:
         """Row columns and, for rows with one axis, a column per value (``channel0`` …)."""

@@ -8,6 +8,7 @@
   They are drawn from the outermost numbered modules (``blocks.3``, ``layer1.0``, ``features.4``); where there
   are too few of those, from the direct children of the model; else from all module outputs.
 * ``preset:NAME`` takes what the model's preset of that name lists.
+* An alias that the model declares is the tap it stands for; a note says which that is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def select(
     taps: Sequence[Tap],
     patterns: Sequence[str],
     presets: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[list[Tap], list[str]]:
     """The taps that any of the patterns means, in the order of ``taps``, each once; and notes for the reader.
 
@@ -37,11 +39,15 @@ def select(
     """
     chosen: set[str] = set()
     notes: dict[str, None] = {}
+    own = {tap.name for tap in taps}
     for pattern in patterns:
-        found = _resolve(pattern, taps, presets)
+        meant = pattern if pattern in own else aliases.get(pattern, pattern)
+        if meant != pattern:
+            notes[f"'{pattern}' means the tap '{meant}'"] = None
+        found = _resolve(meant, taps, presets)
         good = [tap for tap in found if not tap.problem]
         if not good:
-            message = found[0].problem if found[0].name == pattern else _because(found)
+            message = found[0].problem if found[0].name == meant else _because(found)
             raise TapError(message, where=pattern, hint="'actx layers' lists the taps")
         chosen.update(tap.name for tap in good)
         if len(good) < len(found):

@@ -73,7 +73,7 @@ def _chosen(
     if match:
         from actx_core.select_taps import select
 
-        return select(taps, match, model.presets())
+        return select(taps, match, model.presets(), model.aliases())
     return [tap for tap in taps if everything or not tap.name.endswith("@in")], []
 
 

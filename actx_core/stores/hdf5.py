@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,12 +81,20 @@ class Layout:
     @classmethod
     def of(cls, datasets: Mapping[str, Dataset]) -> Layout:
         """Lay out a file with these datasets; ``/`` in a name separates groups."""
+        return cls.drawn(lambda file: {name: reserve(file, name, d) for name, d in datasets.items()})
+
+    @classmethod
+    def drawn(cls, draw: Callable[[h5py.File], Mapping[str, int]], before: int = 0) -> Layout:
+        """Lay out what ``draw`` puts into a new file; it returns the ``offsets`` of what it reserved.
+
+        ``before`` bytes stay free at the beginning: a user block, as HDF5 calls it.
+        """
         image = _Image()
         with _new_file(image) as file:
-            offsets = {name: _create(file, name, dataset) for name, dataset in datasets.items()}
+            offsets = {name: before + offset for name, offset in draw(file).items()}
         places = ((page * _PAGE, content) for page, content in image.pages.items())
-        header = {p: bytes(c[: image.size - p]) for p, c in places if p < image.size}
-        return cls(image.size, header, offsets)
+        header = {before + p: bytes(c[: image.size - p]) for p, c in places if p < image.size}
+        return cls(before + image.size, header, offsets)
 
     @contextmanager
     def create(self, path: Path) -> Iterator[BinaryIO]:
@@ -109,18 +117,23 @@ def _new_file(image: _Image) -> h5py.File:
     return h5py.File(h5py.h5f.create(b"layout", h5py.h5f.ACC_TRUNC, creation, access))
 
 
-def _create(file: h5py.File, name: str, dataset: Dataset) -> int:
+def reserve(file: h5py.File, name: str, dataset: Dataset) -> int:
     """Create a contiguous dataset whose place is fixed at once, and return that place."""
-    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_layout(h5py.h5d.CONTIGUOUS)
-    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     made = file.create_dataset(
-        name, dataset.shape, dataset.dtype, dcpl=properties, track_times=False
+        name, dataset.shape, dataset.dtype, dcpl=reserved(), track_times=False
     )
     for key, value in dataset.attributes.items():
         made.attrs[key] = _text(value)
     return made.id.get_offset() or 0 if math.prod(dataset.shape) else 0
+
+
+def reserved() -> h5py.h5p.PropDCID:
+    """Properties of a contiguous dataset that gets its place at once, and its values from elsewhere."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return properties
 
 
 def _text(value: str | Sequence[str]) -> np.ndarray:

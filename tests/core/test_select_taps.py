@@ -186,3 +186,16 @@ def test_depth_counts_every_call_of_a_block():
 )
 def test_may_mean_never_misses(pattern, name, module, may):
     assert may_mean(pattern, name, module) is may
+
+
+def test_an_alias_is_the_tap_it_stands_for_and_a_note_says_so():
+    aliases = {"first": "conv1", "conv1": "fc"}
+    taps, notes = select(TAPS, ["first"], {}, aliases)
+    assert [tap.name for tap in taps] == ["conv1"]
+    assert notes == ["'first' means the tap 'conv1'"]
+    assert [tap.name for tap in select(TAPS, ["conv1"], {}, aliases)[0]] == ["conv1"]  # names win
+
+
+def test_an_alias_of_a_missing_tap_is_an_error():
+    with pytest.raises(TapError, match="no such tap"):
+        select(TAPS, ["first"], {}, {"first": "gone"})

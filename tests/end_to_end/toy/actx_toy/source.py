@@ -19,13 +19,17 @@ class NumbersConfig(Config):
     folder: InputPath | None = None
     """Where a file ``good`` mends the bad samples."""
     flat: bool = True
+    replicates: int = 1
+    bad_replicate: tuple[tuple[int, int], ...] = ()
 
 
-def load(config, i):
+def load(config, i, replicate=0):
     def content():
         if i in config.bad and not (config.folder and (Path(config.folder) / "good").exists()):
             raise SourceError(f"sample {i} is broken")
-        return sequence(i) if config.flat else sequence(i)[None]
+        if (i, replicate) in config.bad_replicate:
+            raise SourceError(f"replicate {replicate} of sample {i} is broken")
+        return sequence(i) + replicate if config.flat else sequence(i)[None]
 
     return content
 
@@ -34,8 +38,9 @@ class Numbers(ListedSource[NumbersConfig]):
     def listing(self):
         c = self.config
         return [
-            Sample(f"n{i:03}", load(c, i), {"parity": "odd" if i % 2 else "even", "number": i})
+            Sample(f"n{i:03}", load(c, i, r), {"parity": ("even", "odd")[i % 2], "number": i}, r)
             for i in range(c.first, c.first + c.n)
+            for r in range(c.replicates)
         ]
 
 
