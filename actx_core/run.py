@@ -244,9 +244,9 @@ class Pipeline:
             for name, digest in r.digests.items()
             if name.startswith(ROWS)
         }
-        for cell in dict.fromkeys(cell.id for cell, *_ in todo):
-            for note in next(c for c in plan.cells if c.id == cell).notes:
-                watch(Stage("note", f"{cell}: {note}"))
+        for name in dict.fromkeys(cell.id for cell, *_ in todo):
+            for note in next(c for c in plan.cells if c.id == name).notes:
+                watch(Stage("note", f"{name}: {note}"))
         for cell, taps, shards in todo:
             watch(Stage("extract", cell.id, _count(shards)))
             halved = False

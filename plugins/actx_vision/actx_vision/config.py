@@ -20,30 +20,37 @@ from actx_core.torch import TorchConfig
 
 RANDOM = "random"
 DEFAULT = "DEFAULT"
-
-
-def is_file(weights: str) -> bool:
-    """Whether ``weights`` names a file rather than a tag."""
-    endings = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
-    return weights.startswith("package:") or "/" in weights or weights.endswith(endings)
+ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+"""Of files that hold weights."""
 
 
 def _true_is_default(value: Any) -> Any:
     return DEFAULT if value is True or value == "true" else value
 
 
-def _said(value: str, info: ValidationInfo) -> str:
-    if not value:
+def _located(value: str | Path, info: ValidationInfo) -> Path:
+    path: Path = TypeAdapter(DataPath).validate_python(value, context=info.context)
+    return path
+
+
+def _said(value: str | Path, info: ValidationInfo) -> str | Path:
+    """A tag as text, a file as a path: core then takes its content, not its place, for its identity."""
+    text = str(value)
+    if not text:
         raise ValueError(
             'say which weights: "DEFAULT", a tag of the model, a local file, or "random"'
         )
-    if is_file(value):
-        path: Path = TypeAdapter(DataPath).validate_python(value, context=info.context)
-        return str(path)
-    return value
+    is_file = text.startswith("package:") or "/" in text or text.endswith(ENDINGS)
+    return _located(value, info) if is_file else text
 
 
-Weights = Annotated[str, BeforeValidator(_true_is_default), AfterValidator(_said)]
+def _folder(value: str, info: ValidationInfo) -> str:
+    return str(_located(value, info)) if value else value
+
+
+Weights = Annotated[str | Path, BeforeValidator(_true_is_default), AfterValidator(_said)]
+WeightsDir = Annotated[str, AfterValidator(_folder), Field(exclude=True)]
+"""A folder; text, and never part of an entry's identity, which must not depend on where files lie."""
 
 
 class Preprocess(Config):
@@ -69,12 +76,14 @@ class Preprocess(Config):
 
 
 class ImageModelConfig(TorchConfig):
-    """What torchvision and timm models can be told."""
+    """What every model that takes pictures can be told."""
 
     name: str
     """As the library calls the model."""
     weights: Weights = Field(default="", validate_default=True)
     """``DEFAULT``, a tag, a local file (strict, weights only), or ``random`` (seeded). No default."""
+    weights_dir: WeightsDir = ""
+    """Folder searched for the published file of a tag before anything is downloaded; then ACTX_WEIGHTS."""
     preprocess: Preprocess = Preprocess()
     """Changes to the preprocessing of the weights; random and local weights take the default tag's."""
 
