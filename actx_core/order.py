@@ -168,6 +168,7 @@ def order(
         )
     stored = _stored(table)
     _check(source, name, listed, stored)
+    _check_columns(name, listed, table)
     ids = dict.fromkeys(s.id for s in samples)
     old = {id for id, _ in stored}
     rest = [id for id in ids if id not in old]
@@ -195,16 +196,21 @@ def freeze(order: Order, table: Path) -> None:
         return
     source = order.source
     assert isinstance(source, ListedSource)
+    # First replicates first: a source may remember the digest of what all of them are made from.
+    todo = sorted((s for s in order.frozen if not order.digests.get(_key(s))), key=_replicate)
     with ThreadPoolExecutor() as threads:
-        digests = list(
-            threads.map(lambda s: order.digests.get(_key(s)) or source.digest(s), order.frozen)
-        )
+        found = dict(zip(map(_key, todo), threads.map(source.digest, todo), strict=True))
+    digests = [order.digests.get(_key(s)) or found[_key(s)] for s in order.frozen]
     columns = order.table({"stamp": [s.stamp for s in order.frozen], "sha256": digests})
     table.parent.mkdir(parents=True, exist_ok=True)
     with atomic(table.with_suffix(".csv")) as path:
         write_csv(path, columns)
     with atomic(table) as path:  # last: its presence says that the order is frozen
         write_table(path, columns)
+
+
+def _replicate(sample: Sample) -> int:
+    return sample.replicate
 
 
 def _key(sample: Sample) -> Key:
@@ -251,3 +257,18 @@ def _check(
                 where=name,
                 hint="put the old content back, or start a new run.out",
             )
+
+
+def _check_columns(name: str, listed: Mapping[Key, Sample], table: Path) -> None:
+    """The columns of every stored sample are those that its rows were written with."""
+    for line in read_table(table).to_pylist() if table.exists() else ():
+        now = listed[line["sample"], line["replicate"]].columns
+        for column in line.keys() - set(OWN):
+            old, new = line[column], now.get(column)
+            if old != new and not (old != old and new != new):  # NaN differs from itself
+                raise SourceError(
+                    f"sample '{line['sample']}' has changed since the run began: its {column} was"
+                    f" {old!r}, is {new!r}",
+                    where=name,
+                    hint="start a new run.out",
+                )

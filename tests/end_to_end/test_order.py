@@ -94,6 +94,21 @@ def test_duplicate_ids_are_refused(tmp_path: Path) -> None:
         order(Twice({"a": "1"}), "s", tmp_path / "samples.parquet")
 
 
+def test_a_column_that_changed_is_an_error(tmp_path: Path) -> None:
+    class Classes(Names):
+        """The number of a sample's class depends on which classes there are."""
+
+        def listing(self) -> Sequence[Sample]:
+            names = sorted(self.content)
+            return [Sample(n, n, {"target": names.index(n), "odd": float("nan")}) for n in names]
+
+    table = tmp_path / "samples.parquet"
+    frozen(Classes({"b": "1", "c": "2"}), table)
+    assert frozen(Classes({"b": "1", "c": "2", "d": "3"}), table).samples == 3
+    with pytest.raises(SourceError, match="'b' has changed .* its target was 0, is 1"):
+        order(Classes({"a": "0", "b": "1", "c": "2", "d": "3"}), "s", table)
+
+
 def test_limit_takes_the_first_and_may_grow(tmp_path: Path) -> None:
     table = tmp_path / "samples.parquet"
     content = {f"{i:02}": str(i) for i in range(10)}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actx_core import Shard, SourceError
+from actx_core import Pipeline, Shard, SourceError, open_run
 from actx_vision.image_folder import ImageFolder
 from actx_vision.source_config import ImageFolderConfig
 
@@ -216,3 +216,81 @@ def test_thousands_of_files_are_listed_quickly(tmp_path):
     start = process_time()
     assert len(folder(tmp_path).listing()) == 3000
     assert process_time() - start < 1.0
+
+
+def test_classes_are_numbered_in_natural_order(tmp_path):
+    put(tmp_path, "c10/a.png", "c2/b.png", "c2/c.png", "c1/d/e.png")
+    (tmp_path / "c0").mkdir()
+    samples = folder(tmp_path).listing()
+    found = [(s.columns["label"], s.columns["target"]) for s in samples]
+    assert found == [("c1", 0), ("c2", 1), ("c2", 1), ("c10", 2)]
+
+
+def expanded(root, *folders, **more):
+    given = {"type": "image-folder", "path": str(root), "folders": list(folders), **more}
+    config = ImageFolderConfig.model_validate({k: v for k, v in given.items() if k != "type"})
+    return config.expand(given)
+
+
+def test_several_folders_are_several_sources(tmp_path):
+    found = expanded(tmp_path, "rotated", "confound/leaves", "/abs/dir", ".", include=["*.png"])
+    assert [(each["as"], each["path"]) for each in found] == [
+        ("rotated", f"{tmp_path}/rotated"),
+        ("leaves", f"{tmp_path}/confound/leaves"),
+        ("dir", "/abs/dir"),
+        (tmp_path.name, f"{tmp_path}/."),
+    ]
+    assert all(each["include"] == ["*.png"] for each in found)
+    assert not any("folders" in each for each in found)
+    assert expanded(tmp_path) == []
+
+
+def test_folders_of_one_name_are_called_by_their_paths(tmp_path):
+    found = expanded(tmp_path, "a/leaves", "b/Leaves/", "other")
+    assert [each["as"] for each in found] == ["a_leaves", "b_Leaves", "other"]
+
+
+@pytest.mark.parametrize("folders", [("a", "a/"), ("a", "./a"), ("",)])
+def test_folders_named_twice_or_not_at_all(tmp_path, folders):
+    with pytest.raises(ValueError, match="stands there twice|is empty"):
+        ImageFolderConfig(path=tmp_path, folders=folders)
+
+
+def test_folders_are_read_each_by_its_own_source(tmp_path):
+    with pytest.raises(SourceError, match="several sources"):
+        folder(tmp_path, folders=["a"]).listing()
+
+
+def test_folders_in_a_pipeline(tmp_path, monkeypatch):
+    put(tmp_path / "stimuli", "rotated/a.png", "confound/leaves/b.png", "confound/leaves/c.png")
+    put(tmp_path, "elsewhere/d.png")
+    monkeypatch.chdir(tmp_path)
+    spec = {
+        "actx": 1,
+        "run": {"out": "run", "batch_size": 4},
+        "source": {
+            "type": "image-folder",
+            "path": "stimuli",
+            "folders": ["rotated", "confound/leaves", str(tmp_path / "elsewhere")],
+        },
+        "model": {
+            "type": "module",
+            "as": "tiny",
+            "callable": "torchvision.models:squeezenet1_1",
+            "trust": True,
+            "preprocess": {"resize": 32, "crop": 32},
+            "taps": ["features.0"],
+        },
+        "pool": {"type": "mean", "over": ["y", "x"]},
+    }
+    list(Pipeline.from_dict(spec).run())
+    run = open_run(tmp_path / "run")
+    assert set(run) == {f"{name}/tiny/features.0" for name in ("rotated", "leaves", "elsewhere")}
+    assert run["leaves/tiny/features.0"].rows["sample"].to_pylist() == ["b", "c"]
+    put(tmp_path, "stimuli/rotated/e.png")
+    list(Pipeline.from_dict(spec).run())
+    assert len(open_run(tmp_path / "run")["rotated/tiny/features.0"]) == 2
+    spec["source"]["folders"][0] = "rotatd"
+    with pytest.raises(SourceError, match="found nothing") as caught:
+        Pipeline.from_dict(spec | {"run": {"out": "other"}}).plan()
+    assert "did you mean 'rotated'?" in caught.value.hint

@@ -1,4 +1,4 @@
-"""Reads one image file as 8-bit RGB, or says what is wrong with it."""
+"""Reads one image file, converts pictures to 8-bit RGB, or says what is wrong with them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from actx_core import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
@@ -18,32 +19,19 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 _HINT = 'repair or remove the file, or leave such samples out with [run] on_error = "skip"'
 
 
-def read_image(path: Path) -> Image.Image:
-    """The picture in a file as a PIL image of mode RGB, upright by its EXIF orientation.
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A new image of mode RGB.
 
     Grey is repeated, palettes are resolved, alpha is dropped (the colour stored under it stays),
     CMYK and LAB are converted, colour profiles are ignored. Of 16 bits the high byte is kept, as
-    Pillow does for 16-bit RGB; float pixels must lie in [0, 1]. Raises SourceError naming the file.
+    Pillow does for 16-bit RGB; float pixels must lie in [0, 1]. Raises SourceError.
     """
-    try:
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            _refuse_frames(image)
-            ImageOps.exif_transpose(image, in_place=True)
-            return to_rgb(image)
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow passes on whatever its decoders raise
-        raise SourceError(_found(path, error), where=str(path), hint=_HINT) from error
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """A new image of mode RGB; the rules are those of ``read_image``. Raises SourceError."""
     mode = image.mode
     if mode.startswith("I;16"):
         pixels = np.asarray(image).astype(np.uint16, copy=False)
         return Image.fromarray((pixels >> 8).astype(np.uint8)).convert("RGB")
     if mode == "F":
-        return Image.fromarray(_bytes_of(np.asarray(image))).convert("RGB")
+        return Image.fromarray(bytes_of(np.asarray(image))).convert("RGB")
     if mode == "I":
         low, high = image.getextrema()
         raise SourceError(f"expected 8 or 16 bits, found signed or 32-bit pixels: {low} to {high}")
@@ -59,7 +47,23 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _bytes_of(pixels: np.ndarray) -> np.ndarray:
+def read_image(path: Path, convert: Callable[[Image.Image], Image.Image] = to_rgb) -> Image.Image:
+    """What ``convert`` makes of the picture in a file, upright by its EXIF orientation.
+
+    Raises SourceError naming the file, also where ``convert`` fails.
+    """
+    try:
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+            _refuse_frames(image)
+            ImageOps.exif_transpose(image, in_place=True)
+            return convert(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow passes on whatever its decoders raise
+        raise SourceError(_found(path, error), where=str(path), hint=_HINT) from error
+
+
+def bytes_of(pixels: np.ndarray) -> np.ndarray:
     """Floats in [0, 1] as 0 … 255. No other range is guessed: it would differ from file to file."""
     low, high = float(pixels.min()), float(pixels.max())
     if not (low >= 0 and high <= 1):  # also catches NaN
