@@ -73,9 +73,38 @@ def actx_executors() -> Iterator[Component]:
 
 @hookimpl
 def actx_formats() -> Iterator[Component]:
+    formats = "actx_core.formats"
     yield Component(
-        "hdf5", "actx_core.formats:Hdf5File", "One HDF5 file: /source/model/tap.", extra="hdf5"
+        "hdf5",
+        f"{formats}.hdf5:Hdf5File",
+        "One HDF5 file with every array, for any HDF5 reader.",
+        extra="hdf5",
+    )
+    yield Component("npz", f"{formats}.npz:Npz", "One .npz file with every array, for numpy.load.")
+    yield Component(
+        "npy", f"{formats}.npy:NpyFolder", "A folder of .npy files, for numpy.load and mapping."
     )
     yield Component(
-        "npz", "actx_core.formats:Npz", "One .npz file with every array and its sample ids."
+        "text",
+        f"{formats}.text:Text",
+        "A folder of text files, for numpy.loadtxt, R, MATLAB and spreadsheets.",
+        config=f"{formats}.config:TextConfig",
+    )
+    yield Component(
+        "matlab",
+        f"{formats}.matlab:Matlab",
+        "One MAT-file of version 7.3, for MATLAB's load and matfile.",
+        extra="hdf5",
+    )
+    yield Component(
+        "rsatoolbox",
+        f"{formats}.rsatoolbox:RsaToolbox",
+        "A folder of datasets, for rsatoolbox.data.load_dataset.",
+        extra="hdf5",
+    )
+    yield Component(
+        "netcdf",
+        f"{formats}.netcdf:NetCdf",
+        "One NetCDF-4 file with named axes, for xarray and any NetCDF reader.",
+        extra="netcdf",
     )

@@ -168,7 +168,8 @@ class Extraction:
         for axis, more in batch.columns.items():
             if axis != SAMPLE and self.keep.names & (more.keys() - columns.keys()):
                 if batch.offsets is None:
-                    wide = {name: values[:, None] for name, values in columns.items()}
+                    most = max(values.ndim for values in more.values()) - 1
+                    wide = {n: v.reshape(-1, *[1] * most) for n, v in columns.items()}
                 else:
                     owner = np.repeat(np.arange(len(batch.offsets) - 1), np.diff(batch.offsets))
                     wide = {name: values[owner] for name, values in columns.items()}
@@ -190,12 +191,14 @@ class Extraction:
         stays = np.isin(owner, prepared.chosen) & self._draw_points(owner, prepared.samples)
         owner, index = owner[stays], index[stays]
         table: Columns = {name: prepared.columns[name][owner] for name in ("sample", "replicate")}
-        for axis, coordinate in zip(varying, place, strict=True):
-            table[axis] = coordinate[stays]
+        place = [coordinate[stays] for coordinate in place]
+        table |= zip(varying, place, strict=True)
         for columns in (prepared.batch.columns, activation.columns):
-            for axis in varying:
+            for at, axis in enumerate(varying):
                 for name, values in columns.get(axis, {}).items():
-                    table[name] = values.reshape(-1)[index]
+                    flat = values.ndim == 1 or activation.offsets is not None
+                    points = (owner, *place[at : at + values.ndim - 1])
+                    table[name] = values.reshape(-1)[index] if flat else values[points]
         return _take(array, index), table
 
     def _draw_points(self, owner: np.ndarray, samples: Sequence[Sample]) -> np.ndarray:
@@ -226,7 +229,9 @@ def extract(
         from actx_core.torch import wrap
 
         model = wrap(model, given[0].load() if given else None)
-    chosen, _ = select(list(model.taps(given[0] if given else None)), taps, model.presets(), model.aliases())
+    chosen, _ = select(
+        list(model.taps(given[0] if given else None)), taps, model.presets(), model.aliases()
+    )
     wants = {}
     for tap in chosen:
         stored = reduce(lambda t, pooler: pooler.tap(t), pool, tap)
@@ -280,7 +285,10 @@ def _narrow(activation: Activation, kept: Mapping[str, np.ndarray]) -> Activatio
     for axis, keep in kept.items():
         if axis not in activation.axes:
             continue
-        axes = (axis,) if activation.offsets is not None or axis == SAMPLE else (SAMPLE, axis)
+        axes: tuple[str, ...] = (axis,)
+        if activation.offsets is None and axis != SAMPLE:
+            first = activation.axes.index(axis)
+            axes = (SAMPLE, *activation.axes[first : first + keep.ndim - 1])
         sizes = dict(zip(axes, keep.shape, strict=True))
         order = [int(i) for i in np.argsort([activation.axes.index(a) for a in axes])]
         mask = keep.transpose(order).reshape([sizes.get(a, 1) for a in activation.axes])

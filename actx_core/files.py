@@ -74,8 +74,10 @@ def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; what was written there takes its place at the end.
 
     The file and its folder are synced, so that a crash leaves the old file or the new one. On an error the
-    temporary file is removed. Raises StoreError where the disk is full.
+    temporary file is removed. Raises StoreError where the disk is full or ``path`` is a folder.
     """
+    if path.is_dir():
+        raise StoreError("expected the name of a file, found a folder", where=str(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         yield temporary

@@ -133,7 +133,8 @@ class Batch:
     position of its sample in the list that ``prepare`` got. ``columns[axis][name]`` are host arrays known
     before the forward: of shape (samples,) for the axis ``"sample"``, and (samples, size of the axis), or
     flat where the batch is packed, for any other; ``offsets`` (sequences + 1 integers) then tell where
-    each sequence begins.
+    each sequence begins. What differs along the next axes too has their sizes behind: columns of the
+    points of a plane are (samples, y, x) and stand under ``"y"``.
     """
 
     inputs: Any

@@ -18,9 +18,9 @@ from PIL import Image
 from torch import nn
 
 from actx_core import Pipeline, Run, open_run
-from actx_vision.format_config import StimulusHdf5Config
-from actx_vision.lazy_activations import load_lazy_activations
-from actx_vision.stimulus_hdf5 import StimulusHdf5
+from actx_vision.formats.lazy_activations import load_lazy_activations
+from actx_vision.formats.stimulus_config import StimulusHdf5Config
+from actx_vision.formats.stimulus_hdf5 import StimulusHdf5
 
 STIMULI, REPLICATES, FEATURES = 2000, 4, 512
 LAYERS = [f"layer{stage}.{block}.conv1" for stage in range(1, 6) for block in range(2)]
@@ -130,7 +130,7 @@ def write_rows(run: Run, folder: Path) -> list[Row]:
     for i in range(REPEATS):
         theirs.append(cost(naive, run, folder / f"naive{i}.h5"))
         ours.append(cost(export, open_run(run.path), folder / f"actx{i}"))
-    return rows("write", "create_dataset per item", ours, theirs, 1 / 2)
+    return rows("write", "create_dataset per item", ours, theirs, 0.5)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -141,8 +141,8 @@ def read_rows(path: Path) -> list[Row]:
             costs.append(cost(read, path, layer))
     theirs = "opening per item"
     return [
-        *rows("acts[m][s][l]", theirs, found[lazily], found[reopening], 1 / 3),
-        *rows("acts.matrix", theirs, found[at_once], found[reopening], 1 / 3),
+        *rows("nested access", theirs, found[lazily], found[reopening], 0.333),
+        *rows("matrix", theirs, found[at_once], found[reopening], 0.333),
     ]
 
 
@@ -151,7 +151,11 @@ def rows(name: str, other: str, ours: list[Cost], theirs: list[Cost], limit: flo
     for kind in ("cpu", "wall"):
         a, b = (statistics.median(getattr(c, kind) for c in costs) for costs in (ours, theirs))
         note = f"{a:.3f} s / {b:.3f} s, {b / a:.1f} times as fast"
-        found.append(Row(f"{name}, {kind} time / {other}", a / b, limit if kind == "cpu" else None, note=note))
+        found.append(
+            Row(
+                f"{name}, {kind} time / {other}", a / b, limit if kind == "cpu" else None, note=note
+            )
+        )
     return found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,16 +62,16 @@ def layers(
     --pick asks which taps to take, and prints them as a line for a pipeline, or with --save FILE writes
     them there.
     """
+    if pick:
+        if match or everything:
+            raise ConfigError("--pick takes neither --match nor --all")
+        _pick(out, model, sets, kind, save)
+        return
+    if save:
+        raise ConfigError("--save writes what --pick chooses", hint="add --pick")
     from actx_core.cli.named import find_models
 
-    if save and not pick:
-        raise ConfigError("--save writes what --pick chooses", hint="add --pick")
-    if pick:
-        _pick(out, model, sets, kind, match, save)
-        return
-    found = [
-        _print(out, each, match, everything) for each in find_models(model, kind, sets)
-    ]
+    found = [_print(out, each, match, everything) for each in find_models(model, kind, sets)]
     out.object({"models": found})
 
 
@@ -108,32 +110,56 @@ def _chosen(
     return [tap for tap in named.taps if everything or not tap.name.endswith("@in")], []
 
 
-def _pick(
-    out: Output,
-    name: str,
-    sets: Sequence[str],
-    kind: str | None,
-    match: Sequence[str],
-    save: Path | None,
-) -> None:
+def _pick(out: Output, name: str, sets: Sequence[str], kind: str | None, save: Path | None) -> None:
     """Ask, then print or save."""
     from actx_core.cli import save as saving
     from actx_core.cli.named import find_models
     from actx_core.cli.pick import Picker, pick
 
     if not out.asks:
-        hint = "choose without questions: --match PATTERN shows what a pattern takes"
+        hint = "--match PATTERN shows what a pattern takes, without questions"
         raise ConfigError("--pick asks at a terminal, and there is none", hint=hint)
     models = list(find_models(name, kind, sets))
     if len(models) > 1:
         names = ", ".join(each.id for each in models)
         raise ConfigError(
-            f"'{name}' means {len(models)} models, and --pick asks about one", hint=f"say which: {names}"
+            f"'{name}' means {len(models)} models, --pick asks about one",
+            hint=f"there are: {names}",
         )
-    named = models[0]
+    [named] = models
     if save:
-        saving.check(save, named.id, name)
+        saving.check(save, named)
     picker = Picker(named.taps, named.model.presets(), named.model.aliases())
-    if match:
-        picker.choose(match)
     taps = pick(out, f"{named.id} ({named.type})", picker)
+    line = f"taps = {json.dumps(taps, ensure_ascii=False)}"
+    if save is None:
+        out.line(line)
+        return
+    try:
+        saving.save(save, named, taps)
+    except (ActxError, OSError):
+        out.line(line)  # what was picked is not lost
+        raise
+    out.line(f"{save}: {len(taps)} taps of {named.id}")
+
+
+def _to_json(tap: Tap) -> dict[str, Any]:
+    each = None if tap.problem else row_bytes(tap)
+    return {**asdict(tap), "kind": "" if tap.problem else tap.row_kind, "bytes": each}
+
+
+def row_bytes(tap: Tap) -> int:
+    """Bytes of one row."""
+    from actx_core.types import ArraySpec
+
+    return ArraySpec("", "", tap.name, ("row", *tap.row_axes), tap.row_shape, tap.dtype).row_bytes
+
+
+def cells(tap: Tap | None) -> tuple[str, str, str]:
+    """Module, activation and size as they stand in a table; of what is no tap, nothing."""
+    if tap is None:
+        return ("", "", "")
+    if tap.problem:
+        return (tap.module, f"none: {tap.problem}", "")
+    per = "" if tap.row_kind == "sample" else f" a {tap.row_kind}"
+    return (tap.module, shape(tap.shape, tap.axes[1:]), f"{size(row_bytes(tap))}{per}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -25,8 +25,9 @@ MANY = 100
 
 @command(
     json="""
-{"models": [{"type", "name", "weights", "licence", "address", "file",
-    "parameters"}], "notes": [text]}
+{"models": [
+  {"type", "name", "weights", "licence", "address", "file", "parameters"}],
+  "notes": [text]}
 """
 )
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
@@ -38,7 +39,11 @@ def models(out: Output, patterns: tuple[str, ...], kind: str | None) -> None:
     weights of a model that is not listed are those of a file of your own, or random.
     """
     components = [registry().find("model", kind)] if kind else registry().all("model")
-    notes = [] if kind else [f"{p.name} is {p.status}: {p.error}" for p in registry().plugins if p.error]
+    notes = (
+        []
+        if kind
+        else [f"{p.name} is {p.status}: {p.error}" for p in registry().plugins if p.error]
+    )
     found: list[tuple[str, Checkpoint]] = []
     for component in components:
         label = f"{component.plugin}/{component.name}"
@@ -62,7 +67,7 @@ def _checkpoints(component: Component) -> tuple[list[Checkpoint], str]:
     try:
         return list(registry().load(component).checkpoints()), ""
     except ActxError as error:
-        return [], error.message + (f"  hint: {error.hint}" if error.hint else "")
+        return [], error.message + (f" ({error.hint})" if error.hint else "")
     except Exception as error:  # whatever a plugin does wrong concerns its own models
         return [], f"{type(error).__name__}: {error}"
 
@@ -84,7 +89,7 @@ def _matching(
     return [(label, c) for label, c in found if not patterns or c.name.lower() in meant]
 
 
-def _near(pattern: str, names: Any) -> str:
+def _near(pattern: str, names: Iterable[str]) -> str:
     by_lower = {name.lower(): name for name in names}
     wanted = pattern.lower().strip("*?")
     close = get_close_matches(wanted, by_lower, n=3) or [n for n in by_lower if wanted in n][:3]

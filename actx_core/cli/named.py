@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Named:
-    """A model with its taps; ``id`` is what it is called, ``type`` its component."""
+    """A model with its taps.
+
+    ``id`` is what it is called, ``type`` its component, ``name`` the option of that name in a pipeline.
+    """
 
     id: str
     type: str
     model: Model[Any]
     taps: Sequence[Tap]
+    name: str = ""
 
 
 def find_models(name: str, kind: str | None, sets: Sequence[str]) -> Iterator[Named]:
@@ -68,7 +72,8 @@ def _of_pipeline(file: str, sets: Sequence[str]) -> Iterator[Named]:
 
     for entry in Pipeline.from_file(file, sets).config.models:
         model = build_model(entry)
-        yield Named(entry.id, _label(entry.component), model, model.taps())
+        name = str(entry.given.get("name", ""))
+        yield Named(entry.id, _label(entry.component), model, model.taps(), name)
 
 
 def _candidates(name: str, kind: str | None) -> list[tuple[Component, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from actx_core.cli.command import Output
 from actx_core.cli.layers import HEADS, cells, row_bytes
@@ -40,8 +39,8 @@ class Picker:
     """What is open and what is chosen. ``answer`` obeys one typed line and says what came of it."""
 
     taps: Sequence[Tap]
-    presets: Mapping[str, Sequence[str]] = MappingProxyType({})
-    aliases: Mapping[str, str] = MappingProxyType({})
+    presets: Mapping[str, Sequence[str]]
+    aliases: Mapping[str, str]
     open: tuple[str, ...] = ()
     done: bool = False
     _chosen: set[str] = field(default_factory=set)
@@ -120,8 +119,6 @@ class Picker:
         return self._choose(".".join(item.path))
 
     def _choose(self, pattern: str) -> str:
-        if any(self.open == tuple(tap.name.split(".")) for tap in self.taps):
-            pass
         found, notes = select(self.taps, [pattern], self.presets, self.aliases)
         new = [tap.name for tap in found if tap.name not in self._chosen]
         self._chosen.update(new)
@@ -164,9 +161,15 @@ def pick(out: Output, name: str, picker: Picker, read: Callable[[str], str] = in
 
 
 def _show(out: Output, picker: Picker) -> None:
+    """The part that is open, and its own parts; ``*`` is chosen, ``+`` holds something chosen."""
+    chosen = {tuple(tap.name.split(".")) for tap in picker.chosen}
+    own = next((tap for tap in picker.taps if tap.name == ".".join(picker.open)), None)
     rows = []
+    if own:
+        rows.append(("*." if picker.open in chosen else ".", own.name, *cells(own), ""))
     for item in picker.items():
-        mark = "*" if item.tap in picker.chosen else ""
-        more = f"{item.parts} parts" if item.parts else ""
-        rows.append((f"{mark}{item.number}", item.path[-1], *cells(item.tap), more))
-    out.table(("", *HEADS, ""), rows, right=("", "size"))
+        inside = any(path[: len(item.path)] == item.path for path in chosen)
+        mark = "*" if item.path in chosen else "+" if inside else ""
+        parts = str(item.parts or "")
+        rows.append((f"{mark}{item.number}", item.path[-1], *cells(item.tap), parts))
+    out.table(("", *HEADS, "parts"), rows, right=("", "size", "parts"))

@@ -140,19 +140,16 @@ def _sources(check: Checker, table: dict[str, Any], path: Path) -> list[SourceEn
 def _models(check: Checker, table: dict[str, Any], path: Path) -> list[ModelEntry]:
     long = [_tap(check, t, at) for at, t in check.tables(table.get("tap"), (*path, "tap"))]
     entries = _expanded(check, tables.MODEL, table, path)
-    if not (table.get("tap") or "taps" in table or (entries and all(e.keys.taps for e in entries))):
+    models = []
+    for found in entries:
+        own = found.entry[3].get("tap")  # an entry that stands for others may bring their taps
+        read = long if "tap" in table else [_tap(check, t, at) for at, t in check.tables(own, path)]
+        short = [TapRequest(found.keys.taps)] if found.keys.taps else []
+        models.append(ModelEntry(*found.entry, taps=(*short, *(tap for tap in read if tap))))
+    if not (table.get("tap") or "taps" in table or (models and all(m.taps for m in models))):
         hint = 'such as taps = ["layer*"]; `actx layers` lists them'
         check.problems.add(path, "the model has no 'taps'", hint)
-    return [
-        ModelEntry(
-            *found.entry,
-            taps=(
-                *([TapRequest(found.keys.taps)] if found.keys.taps else []),
-                *(tap for tap in long if tap),
-            ),
-        )
-        for found in entries
-    ]
+    return models
 
 
 def _expanded(

@@ -81,7 +81,9 @@ class Layout:
     @classmethod
     def of(cls, datasets: Mapping[str, Dataset]) -> Layout:
         """Lay out a file with these datasets; ``/`` in a name separates groups."""
-        return cls.drawn(lambda file: {name: reserve(file, name, d) for name, d in datasets.items()})
+        return cls.drawn(
+            lambda file: {name: reserve(file, name, d) for name, d in datasets.items()}
+        )
 
     @classmethod
     def drawn(cls, draw: Callable[[h5py.File], Mapping[str, int]], before: int = 0) -> Layout:

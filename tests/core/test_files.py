@@ -196,3 +196,8 @@ def test_the_amount_to_free_is_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000_000))
     error = files.no_space(OSError(errno.ENOSPC, ""), tmp_path / "a", 3_500_000_000)
     assert error.hint == "free 2.5 GB, the same command resumes"
+
+
+def test_a_folder_is_not_replaced_by_a_file(tmp_path):
+    with pytest.raises(StoreError, match="found a folder"), files.atomic(tmp_path):
+        pass

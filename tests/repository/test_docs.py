@@ -147,7 +147,7 @@ def _run(command: list[str], desk: Path) -> None:
     ids=lambda table: table.__name__,
 )
 def test_every_key_of_a_pipeline_is_documented(table):
-    assert _undocumented(table, ROOT / "docs" / "pipeline.md") == []
+    assert _undocumented(table, (ROOT / "docs" / "pipeline.md").read_text("utf-8")) == []
 
 
 OURS = {"core", *(path.name.removeprefix("actx_") for path in (ROOT / "plugins").iterdir())}
@@ -156,10 +156,8 @@ COMPONENTS = [c for p in registry().plugins if p.name in OURS for c in p.compone
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda c: f"{c.plugin}-{c.kind}-{c.name}")
 def test_every_option_of_a_component_is_documented(component):
-    page = ROOT / "docs" / "pipeline.md"
-    if component.plugin != "core":
-        page = ROOT / "plugins" / f"actx_{component.plugin}" / "README.md"
-    assert f"`{component.name}`" in page.read_text("utf-8")
+    text = _about(component.plugin)
+    assert f"`{component.name}`" in text
     options = registry().load_config(component)
     # What all models share is described once.
     shared = (
@@ -167,11 +165,19 @@ def test_every_option_of_a_component_is_documented(component):
         if component.kind == "model"
         else set()
     )
-    assert [name for name in _undocumented(options, page) if name not in shared] == []
+    assert [name for name in _undocumented(options, text) if name not in shared] == []
 
 
-def _undocumented(options: type[Config], page: Path) -> list[str]:
-    text = page.read_text("utf-8")
+def _about(plugin: str) -> str:
+    """All that is written about a plugin's components."""
+    pages = [ROOT / "docs" / "pipeline.md", ROOT / "docs" / "formats.md"]
+    if plugin != "core":
+        pages = [ROOT / "plugins" / f"actx_{plugin}" / "README.md"]
+        pages += sorted((ROOT / "docs").glob(f"{plugin}*.md"))
+    return "".join(page.read_text("utf-8") for page in pages)
+
+
+def _undocumented(options: type[Config], text: str) -> list[str]:
     names = [field.alias or name for name, field in options.model_fields.items()]
     return [name for name in names if f"`{name}`" not in text]
 

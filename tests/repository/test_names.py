@@ -83,7 +83,7 @@ def _private_names(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "actx_core":
         if node.module not in PUBLIC:
             return [str(node.module)]
-        public = _public_names(node.module)
+        public = [*_public_names(node.module), "__version__"]
         return [f"{node.module}.{a.name}" for a in node.names if a.name not in public]
     return []
 

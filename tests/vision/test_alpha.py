@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from actx_core import SourceError
-from actx_vision.alpha import flatten, pad
-from actx_vision.image_folder import ImageFolder
-from actx_vision.source_config import ImageFolderConfig
+from actx_vision.sources.alpha import flatten, pad
+from actx_vision.sources.config import ImageFolderConfig
+from actx_vision.sources.image_folder import ImageFolder
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from actx_core import SourceError
-from actx_vision.decode import read_image, to_rgb
+from actx_vision.sources.decode import read_image, to_rgb
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from actx_core import Pipeline, Shard, SourceError, open_run
-from actx_vision.image_folder import ImageFolder
-from actx_vision.source_config import ImageFolderConfig
+from actx_vision.sources.config import ImageFolderConfig
+from actx_vision.sources.image_folder import ImageFolder
 
 
 def put(root, *names, size=(6, 4)):

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from actx_core import Pipeline, SourceError, open_run
 from actx_core.testing import SourceTests
-from actx_vision.source_config import ImageStackConfig
+from actx_vision.sources.config import ImageStackConfig
 
 h5py = pytest.importorskip("h5py", reason="needs actx-vision[hdf5]")
-from actx_vision.image_stack import ImageStack  # noqa: E402 (imports h5py)
+from actx_vision.sources.image_stack import ImageStack  # noqa: E402 (imports h5py)
 
 RNG = np.random.default_rng(0)
 STACK = RNG.integers(0, 256, (6, 20, 30, 3), dtype=np.uint8)

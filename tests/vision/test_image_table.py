@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from actx_core import SourceError
 from actx_core.testing import SourceTests
-from actx_vision.image_table import ImageTable
-from actx_vision.source_config import ImageTableConfig
+from actx_vision.sources.config import ImageTableConfig
+from actx_vision.sources.image_table import ImageTable
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from timm.data import create_transform, resolve_data_config
 from torchvision import models, transforms
 
 from actx_core import ModelError, Sample
-from actx_vision.config import TimmConfig, TorchvisionConfig
-from actx_vision.timm_model import TimmModel
-from actx_vision.torchvision_model import TorchvisionModel
+from actx_vision.models.config import TimmConfig, TorchvisionConfig
+from actx_vision.models.timm_model import TimmModel
+from actx_vision.models.torchvision_model import TorchvisionModel
 
 RNG = np.random.default_rng(0)
 SIZES = [(300, 400), (401, 289), (224, 224), (97, 61), (1, 1), (30, 500)]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from actx_core.torch import Module, ModuleConfig
-from actx_vision.image_folder import ImageFolder
-from actx_vision.source_config import ImageFolderConfig
+from actx_vision.sources.config import ImageFolderConfig
+from actx_vision.sources.image_folder import ImageFolder
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "pipeline.toml"
 

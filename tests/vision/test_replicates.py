@@ -11,9 +11,9 @@ from torchvision.transforms import functional
 from actx_core import ConfigError, Pipeline, open_run
 from actx_core.testing import SourceTests
 from actx_core.torch import ImagePreprocess, prepare_images
-from actx_vision.image_folder import ImageFolder
-from actx_vision.replicates import draw, jittered
-from actx_vision.source_config import ImageFolderConfig, Jitter
+from actx_vision.sources.config import ImageFolderConfig, Jitter
+from actx_vision.sources.image_folder import ImageFolder
+from actx_vision.sources.replicates import draw, jittered
 
 RNG = np.random.default_rng(0)
 PHOTO = Image.fromarray(RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8))

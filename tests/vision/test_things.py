@@ -10,10 +10,10 @@ from time import process_time
 import pytest
 from PIL import Image
 
-from actx_core import ExecutionError, Pipeline, SourceError, open_run
+from actx_core import Pipeline, SourceError, open_run
 from actx_core.testing import SourceTests
-from actx_vision.source_config import ThingsConfig
-from actx_vision.things import Things
+from actx_vision.sources.config import ThingsConfig
+from actx_vision.sources.things import Things
 
 HEADER = (
     "Word", "uniqueID", "Example image", "Bigram", "Percent_known", "Rank (combining COCA/concreteness)",
@@ -258,5 +258,5 @@ def test_a_run_over_things_with_replicates(small, tmp_path):
     assert rows["label"][::2] == ["zebra", "air_conditioner", "bat2"]
     assert rows["jitter_hue"][::2] == [0.0] * 3
     write_table(small / "data" / "things_concepts.tsv", ["bat2", "zebra", "air_conditioner"])
-    with pytest.raises(ExecutionError, match="fingerprint"):
+    with pytest.raises(SourceError, match="its target was 0, is 1"):
         Pipeline.from_dict(spec).plan()

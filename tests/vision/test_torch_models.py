@@ -10,9 +10,9 @@ from PIL import Image
 from torchvision import models
 
 from actx_core import Sample
-from actx_vision.config import TimmConfig, TorchvisionConfig
-from actx_vision.timm_model import TimmModel
-from actx_vision.torchvision_model import TorchvisionModel
+from actx_vision.models.config import TimmConfig, TorchvisionConfig
+from actx_vision.models.timm_model import TimmModel
+from actx_vision.models.torchvision_model import TorchvisionModel
 
 RNG = np.random.default_rng(1)
 PICTURES = [Image.fromarray(RNG.integers(0, 256, (90, 120, 3), dtype=np.uint8)) for _ in range(3)]

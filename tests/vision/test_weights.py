@@ -15,10 +15,10 @@ from torchvision import models
 from torchvision.models import _api
 
 from actx_core import ModelError
-from actx_vision import timm_model
-from actx_vision.config import TimmConfig, TorchvisionConfig
-from actx_vision.timm_model import TimmModel
-from actx_vision.torchvision_model import TorchvisionModel
+from actx_vision.models import timm_model, weights
+from actx_vision.models.config import TimmConfig, TorchvisionConfig
+from actx_vision.models.timm_model import TimmModel
+from actx_vision.models.torchvision_model import TorchvisionModel
 
 
 def torchvision_model(name, weights="random", **options):
@@ -53,7 +53,7 @@ def equal(a, b):
 
 def test_configs_import_no_framework():
     script = (
-        "import sys, actx_vision.config, actx_vision.plugin;"
+        "import sys, actx_vision.models.config, actx_vision.plugin;"
         "print([m for m in ('torch', 'torchvision', 'timm', 'PIL', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -66,11 +66,11 @@ def test_weights_must_be_said(config, tmp_path):
         with pytest.raises(ValueError, match="say which weights"):
             config(name="resnet18", **left_out)
     assert config(name="resnet18", weights=True).weights == "DEFAULT"
-    with pytest.raises(ValueError, match="valid string"):
+    with pytest.raises(ValueError, match="valid path"):
         config(name="resnet18", weights=False)
     given = {"name": "resnet18", "weights": "w/best.pth"}
     local = config.model_validate(given, context={"base": tmp_path})
-    assert local.weights == str(tmp_path / "w" / "best.pth")
+    assert local.weights == tmp_path / "w" / "best.pth"
     assert config.model_validate_json(local.model_dump_json()) == local
     assert local.label() == "resnet18"
     with pytest.raises(ValueError, match="not installed"):
@@ -291,7 +291,7 @@ def refuse(*_, **__):
 
 
 def test_torchvision_weights_that_cannot_be_had(hub, monkeypatch):
-    monkeypatch.setattr(torch.hub, "urlopen", refuse)
+    monkeypatch.setattr(weights, "urlopen", refuse)
     model = torchvision_model("squeezenet1_1", "DEFAULT")
     with pytest.raises(ModelError, match="not on this machine") as caught:
         model.load(model.build())
@@ -306,7 +306,7 @@ def test_torchvision_weights_that_cannot_be_had(hub, monkeypatch):
 def test_timm_weights_that_cannot_be_had(monkeypatch, offline):
     monkeypatch.setattr(timm_model, "HF_HUB_OFFLINE", offline)
     monkeypatch.setattr(timm_model, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(timm_model, "urlopen", refuse)
+    monkeypatch.setattr(weights, "urlopen", refuse)
     model = timm_made("test_resnet", "DEFAULT")
     with pytest.raises(ModelError, match=r"'test_resnet\.r160_in1k' are not on this") as caught:
         model.load(model.build())
@@ -323,7 +323,7 @@ def test_timm_weights_in_the_cache(tmp_path, monkeypatch):
         return str(tmp_path / file)
 
     monkeypatch.setattr(timm_model, "try_to_load_from_cache", cached)
-    monkeypatch.setattr(timm_model, "urlopen", refuse)
+    monkeypatch.setattr(weights, "urlopen", refuse)
     model = timm_made("test_resnet", "DEFAULT")
     module = model.build()
     model.load(module)

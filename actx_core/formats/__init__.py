@@ -1,0 +1,1 @@
+"""Export formats: a run as the files of other tools."""

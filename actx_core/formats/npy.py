@@ -1,0 +1,31 @@
+"""The format ``npy``: a folder with one ``.npy`` file per array."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actx_core.contracts import Config
+from actx_core.files import claim
+from actx_core.formats.common import blocks
+from actx_core.formats.folder import FolderFormat
+from actx_core.stores.npy import npy_header
+from actx_core.stores.payload import write_payload
+
+if TYPE_CHECKING:
+    from actx_core.results import TapArray
+
+
+class NpyFolder(FolderFormat[Config]):
+    """Arrays that ``numpy.load`` reads and maps."""
+
+    suffix = ".npy"
+
+    def put(self, path: Path, tap: TapArray) -> None:
+        header = npy_header(tap.shape, tap.dtype)
+        with path.open("wb") as file:
+            claim(file, len(header) + math.prod(tap.shape) * tap.dtype.itemsize)
+            file.write(header)
+            for block in blocks(tap):
+                write_payload(file, block)

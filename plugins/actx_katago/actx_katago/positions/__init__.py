@@ -1,0 +1,1 @@
+"""Go positions as samples: self-play rows and SGF games."""

@@ -1,0 +1,1 @@
+"""Files that other vision tools read and write."""

@@ -1,0 +1,1 @@
+"""Image models: torchvision, timm, open_clip, CORnet-S, SLIP, and panels of them."""

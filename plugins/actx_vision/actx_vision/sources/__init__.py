@@ -1,0 +1,1 @@
+"""Images: folders, tables, stacks, THINGS; replicates and alpha masks."""
