@@ -1,4 +1,4 @@
-"""Analyses over a run: which arrays each gets, chains, and the cache by digest. Also exports."""
+"""Analyses of arrays: which each gets, chains, and the cache by digest. Also exports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from actx_core.config.load import load_dict
 from actx_core.config.pipeline import AnalysisEntry, PipelineConfig
 from actx_core.contracts import Analyzer, Config, Input
 from actx_core.errors import AnalysisError, ConfigError
-from actx_core.files import encode, read_json, sha256_file, sha256_json, write_json
+from actx_core.files import clean_beside, encode, read_json, sha256_file, sha256_json, write_json
 from actx_core.hookspecs import Component
+from actx_core.layout import Layout
 from actx_core.plan import build_source
 from actx_core.registry import registry
 from actx_core.results import Run
@@ -30,6 +31,8 @@ from actx_core.tables import read_table, to_table, write_csv, write_table
 from actx_core.types import Preview, Result, Stage
 
 Watch = Callable[[Stage], None]
+Inputs = Mapping[str, Callable[[], Input]]
+"""Arrays by name, each made into an input when an analysis wants it."""
 RESULT = "result.json"
 ALL = "all"
 """Folder of a result that is about all inputs; the name of an array has slashes, which are encoded."""
@@ -43,43 +46,47 @@ class Analysis:
     about: Mapping[str, Any]
 
 
-def analyze_run(
-    run: Run, config: PipelineConfig | None = None, watch: Watch | None = None
+def analyze(
+    inputs: Inputs, layout: Layout, entries: Sequence[AnalysisEntry], watch: Watch | None = None
 ) -> list[Path]:
-    """Run the pipeline's analyses; what is up to date is left alone. Returns the result folders.
-
-    Without ``config``, the run's own pipeline is taken.
-    """
-    config = config or own_config(run)
+    """Run analyses of named arrays; what is up to date is left alone. Returns the result folders."""
     watch = watch or (lambda _: None)
     folders = []
-    for entry, inputs in _jobs(run, config):
-        folder, digest = _place(run, entry, inputs)
+    for entry, call in _jobs(inputs, layout, entries):
+        folder, digest = _place(layout, entry, call)
         folders.append(folder)
         if _is_current(folder, digest):
             continue
-        watch(Stage("analyze", f"{entry.id}: {', '.join(i.name for i in inputs)}"))
-        _analyze(entry, inputs, folder, digest)
+        watch(Stage("analyze", f"{entry.id}: {', '.join(i.name for i in call)}"))
+        _analyze(entry, call, folder, digest)
     return folders
+
+
+def inputs_of(run: Run, config: PipelineConfig) -> Inputs:
+    """The arrays of a run, with previews from the sources of its pipeline."""
+    previews = _previewer(config)
+    return {name: partial(_input, run, name, previews) for name in run.arrays}
 
 
 def stale(run: Run, config: PipelineConfig) -> bool:
     """Whether any analysis would have to run."""
-    return any(
-        not _is_current(*_place(run, entry, inputs)) for entry, inputs in _jobs(run, config, True)
-    )
+    jobs = _jobs(inputs_of(run, config), run.layout, config.analyses, lenient=True)
+    return any(not _is_current(*_place(run.layout, entry, call)) for entry, call in jobs)
 
 
-def analyses(run: Run) -> list[Analysis]:
+def analyses(layout: Layout) -> list[Analysis]:
     """Every stored result, in the order of names."""
-    found = sorted((run.path / "analyses").glob(f"*/*/{RESULT}"))
+    found = sorted((layout.root / "analyses").glob(f"*/*/{RESULT}"))
     return [Analysis(path.parent, read_json(path)) for path in found]
 
 
 def export_run(run: Run, component: Component, config: Config, path: Path) -> list[Path]:
-    """Write a run in another format. Returns the files."""
+    """Write a run in another format, and remove what a killed export left. Returns the files."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return list(registry().load(component)(config).write(run, path))
+    files = list(registry().load(component)(config).write(run, path))
+    for file in files:
+        clean_beside(file.resolve())
+    return files
 
 
 def own_config(run: Run) -> PipelineConfig:
@@ -92,24 +99,23 @@ def own_config(run: Run) -> PipelineConfig:
 
 
 def _jobs(
-    run: Run, config: PipelineConfig, lenient: bool = False
+    arrays: Inputs, layout: Layout, entries: Sequence[AnalysisEntry], lenient: bool = False
 ) -> Iterator[tuple[AnalysisEntry, list[Input]]]:
     """(analysis, inputs of one call), in an order in which chains work."""
     done: dict[str, list[Input]] = {}
-    previews = _previewer(config)
-    for entry in _ordered(config.analyses):
-        inputs = _inputs(run, entry, done, previews)
+    for entry in _ordered(entries):
+        inputs = _inputs(arrays, entry, done)
         if not inputs and not lenient:
-            names = ", ".join([*run.arrays, *done])
+            names = ", ".join([*arrays, *done])
             raise AnalysisError(
                 f"nothing matches on = {list(entry.on)}", where=entry.id, hint=f"there are: {names}"
             )
-        calls = [inputs] if _many(run, entry) else [[one] for one in inputs]
+        calls = [inputs] if _many(layout, entry) else [[one] for one in inputs]
         done[entry.id] = []
         for call in calls:
             if call:
                 yield entry, call
-                done[entry.id] += _outputs(run, entry, call)
+                done[entry.id] += _outputs(layout, entry, call)
 
 
 def _ordered(entries: Sequence[AnalysisEntry]) -> list[AnalysisEntry]:
@@ -123,19 +129,14 @@ def _ordered(entries: Sequence[AnalysisEntry]) -> list[AnalysisEntry]:
     return ordered
 
 
-def _inputs(
-    run: Run,
-    entry: AnalysisEntry,
-    done: Mapping[str, list[Input]],
-    previews: Callable[[str, Sequence[str]], list[Preview | None]],
-) -> list[Input]:
+def _inputs(arrays: Inputs, entry: AnalysisEntry, done: Mapping[str, list[Input]]) -> list[Input]:
     found: dict[str, Input] = {}
     for pattern in entry.on:
         for one in done.get(pattern, ()):
             found[one.name] = one
-        for name in run.arrays:
-            if pattern == "**" or fnmatchcase(name, pattern):
-                found.setdefault(name, _input(run, name, previews))
+        for name, load in arrays.items():
+            if (pattern == "**" or fnmatchcase(name, pattern)) and name not in found:
+                found[name] = load()
     return list(found.values())
 
 
@@ -163,9 +164,9 @@ def _previewer(config: PipelineConfig) -> Callable[[str, Sequence[str]], list[Pr
     return previews
 
 
-def _place(run: Run, entry: AnalysisEntry, inputs: Sequence[Input]) -> tuple[Path, str]:
+def _place(layout: Layout, entry: AnalysisEntry, inputs: Sequence[Input]) -> tuple[Path, str]:
     """The folder of a result and the digest of all it depends on."""
-    name = ALL if _many(run, entry) else inputs[0].name
+    name = ALL if _many(layout, entry) else inputs[0].name
     component = entry.component
     text = json.dumps(
         [
@@ -176,12 +177,12 @@ def _place(run: Run, entry: AnalysisEntry, inputs: Sequence[Input]) -> tuple[Pat
         ],
         sort_keys=True,
     )
-    return run.layout.analysis(entry.id) / encode(name), hashlib.sha256(text.encode()).hexdigest()
+    return layout.analysis(entry.id) / encode(name), hashlib.sha256(text.encode()).hexdigest()
 
 
-def _many(run: Run, entry: AnalysisEntry) -> bool:
+def _many(layout: Layout, entry: AnalysisEntry) -> bool:
     """Whether one call takes all inputs; an earlier result tells without importing the analyzer."""
-    earlier = {path.parent.name for path in run.layout.analysis(entry.id).glob(f"*/{RESULT}")}
+    earlier = {path.parent.name for path in layout.analysis(entry.id).glob(f"*/{RESULT}")}
     return ALL in earlier if earlier else bool(registry().load(entry.component).many)
 
 
@@ -245,9 +246,9 @@ def _store(result: Result, folder: Path, inputs: Sequence[Input]) -> dict[str, A
     }
 
 
-def _outputs(run: Run, entry: AnalysisEntry, inputs: Sequence[Input]) -> list[Input]:
+def _outputs(layout: Layout, entry: AnalysisEntry, inputs: Sequence[Input]) -> list[Input]:
     """What a stored result offers to other analyses: its arrays that follow the input's rows."""
-    folder, digest = _place(run, entry, inputs)
+    folder, digest = _place(layout, entry, inputs)
     if not _is_current(folder, digest):
         return []
     found = []

@@ -85,6 +85,11 @@ def actx_formats() -> Iterator[Component]:
         "npy", f"{formats}.npy:NpyFolder", "A folder of .npy files, for numpy.load and mapping."
     )
     yield Component(
+        "parquet",
+        f"{formats}.parquet:ParquetFolder",
+        "A folder of Parquet files with rows and values, for pandas, polars, DuckDB and R.",
+    )
+    yield Component(
         "text",
         f"{formats}.text:Text",
         "A folder of text files, for numpy.loadtxt, R, MATLAB and spreadsheets.",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Protocol, T
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-from actx_core.errors import ModelError
+from actx_core.errors import ModelError, StoreError
 from actx_core.types import (
     Activation,
     ArraySpec,
@@ -46,6 +46,9 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name_field: ClassVar[str] = "name"
+    """The option that a model's name on the command line stands for: ``actx layers NAME``."""
 
     def label(self) -> str:
         """The default ``as`` of an entry with these options; empty means the component's name."""
@@ -281,6 +284,11 @@ class Store(_Component[C]):
         """
 
 
+def no_previews(rows: Sequence[int]) -> list[Preview | None]:
+    """Nothing to show of any row."""
+    return [None] * len(rows)
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """What an analyzer gets: a named array whose first axis is rows, and the table of those rows.
@@ -293,7 +301,7 @@ class Input:
     axes: tuple[str, ...]
     rows: pa.Table
     digest: str
-    preview: Callable[[Sequence[int]], list[Preview | None]]
+    preview: Callable[[Sequence[int]], list[Preview | None]] = no_previews
 
 
 class Analyzer(_Component[C]):
@@ -323,9 +331,16 @@ class Format(_Component[C]):
         """Write the run in this format and return the files; temporary name, then rename."""
 
     def knows(self, path: Path) -> bool:
-        """Whether an existing file or folder is of this format and ``check`` can judge it."""
+        """Whether an existing file or folder is of this format, for ``check`` and ``read``."""
         return False
 
     def check(self, path: Path) -> Sequence[str]:
         """One sentence per damage, hole or NaN in a file that ``knows`` took; for ``actx verify FILE``."""
         return ()
+
+    def read(self, path: Path) -> Sequence[Input]:
+        """The arrays in a file or folder that ``knows`` took, lazily; for ``actx analyze FILE``.
+
+        Their names are those that the file has, without its own. Raises StoreError where it is damaged.
+        """
+        raise StoreError("this format can be written, not read", where=str(path))

@@ -110,6 +110,27 @@ def clean_temporary(folder: Path) -> list[Path]:
     return left
 
 
+def clean_beside(path: Path) -> None:
+    """Remove what processes of this machine left of ``path`` that were killed while they wrote it."""
+    mine = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]{{8}}\.tmp")
+    for left in path.parent.iterdir():
+        if (found := mine.fullmatch(left.name)) and not _lives(int(found[1])):
+            left.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether there is such a process, as far as the system tells."""
+    if os.name == "nt":  # there, signal 0 is Ctrl-C
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically; equal values give equal bytes."""
     text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)

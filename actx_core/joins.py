@@ -21,6 +21,21 @@ class Join:
     on: str
     table: pa.Table
 
+    @classmethod
+    def of(cls, path: Path, on: str, table: pa.Table) -> Join:
+        """Checks the table of a file. Raises StoreError where ``on`` is missing or not unique."""
+        where = str(path)
+        if on not in table.column_names:
+            hint = f"it has {', '.join(table.column_names)}"
+            raise StoreError(f"expected a column '{on}'", where=where, hint=hint)
+        values = [str(value) for value in table[on].to_pylist()]
+        if len(set(values)) < len(values):
+            twice = next(v for v in values if values.count(v) > 1)
+            raise StoreError(f"two lines have {on} = {twice!r}", where=where)
+        if not values:
+            raise StoreError("the table has no lines", where=where)
+        return cls(path, on, table)
+
     def refuse_clash(self, columns: Collection[str]) -> None:
         """Raise StoreError if rows with these columns have one of the table's already."""
         clash = (set(self.table.column_names) - {self.on}) & set(columns)
@@ -53,29 +68,18 @@ class Join:
 
 def read_join(path: Path, on: str) -> Join:
     """Read a CSV, TSV or Parquet table. Raises StoreError where ``on`` is missing or not unique."""
-    table = _read(path, on)
-    where = str(path)
-    if on not in table.column_names:
-        raise StoreError(
-            f"expected a column '{on}'", where=where, hint=f"it has {', '.join(table.column_names)}"
-        )
-    values = [str(value) for value in table[on].to_pylist()]
-    if len(set(values)) < len(values):
-        twice = next(v for v in values if values.count(v) > 1)
-        raise StoreError(f"two lines have {on} = {twice!r}", where=where)
-    if not values:
-        raise StoreError("the table has no lines", where=where)
-    return Join(path, on, table)
+    return Join.of(path, on, read_columns(path, on))
 
 
-def _read(path: Path, on: str) -> pa.Table:
+def read_columns(path: Path, text: str) -> pa.Table:
+    """Read a CSV, TSV or Parquet table; the column ``text``, if there is one, as text."""
     if path.suffix == ".parquet":
         return read_table(path)
     try:
         return csv.read_csv(
             path,
             parse_options=csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv" else ","),
-            convert_options=csv.ConvertOptions(column_types={on: pa.string()}),  # 007 stays 007
+            convert_options=csv.ConvertOptions(column_types={text: pa.string()}),  # 007 stays 007
         )
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(f"cannot be read: {error}", where=str(path)) from error

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from actx_core.analyze import analyze_run, export_run, stale
+from actx_core.analyze import analyze, export_run, inputs_of, stale
 from actx_core.config.load import load_dict, load_file
 from actx_core.config.pipeline import ModelEntry, PipelineConfig
 from actx_core.errors import ActxError, ConfigError, ExecutionError, StoreError
@@ -298,7 +298,7 @@ class Pipeline:
             return run
         write_manifest(run, self.config, self.config.base, complete=False)
         run = open_run(self.layout.root)
-        analyze_run(run, self.config, watch)
+        analyze(inputs_of(run, self.config), run.layout, self.config.analyses, watch)
         for export in self.config.exports:
             watch(Stage("export", export.id))
             export_run(run, export.component, export.config, export.path)

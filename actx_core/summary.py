@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from actx_core.analyze import Analysis, analyses
 from actx_core.config.pipeline import PipelineConfig
+from actx_core.contracts import Input
 from actx_core.errors import ActxError
+from actx_core.layout import Layout
 from actx_core.plan import CellPlan, build_source
 from actx_core.report import (
     AnalysisView,
@@ -21,12 +26,19 @@ from actx_core.report import (
     TableView,
     write_report,
 )
+from actx_core.report.maps import MapView, draw_maps
 from actx_core.results import Run
 from actx_core.stats import merge
 from actx_core.tables import read_table
-from actx_core.types import Preview, Receipt
+from actx_core.types import SAMPLE, Preview, Receipt
 from actx_core.units import size
 
+Previews = Callable[[str, Sequence[int]], list[Preview | None]]
+"""Shows rows of an array."""
+MAP = ["row", "map"]
+"""Axes of an array that lays out rows in the plane."""
+MAPS = 3
+"""Maps of one array, each coloured by another column."""
 PREVIEWS = 12
 """Samples shown of each source."""
 
@@ -47,14 +59,16 @@ def report_run(run: Run, config: PipelineConfig) -> Path:
     arrays = [_array(run, name) for name in run.arrays]
     timings = run.manifest.get("timings", {}).get("seconds", {})
     place = {entry.id: i for i, entry in enumerate(config.analyses)}
-    results = sorted(analyses(run), key=lambda r: place.get(r.about["analysis"], len(place)))
+    results = sorted(analyses(run.layout), key=lambda r: place.get(r.about["analysis"], len(place)))
     page = ReportPage(
         title=run.path.absolute().name,
         facts=_facts(run, arrays),
         sources=[_source(run, name, sources, previews) for name in _unique(run, 0)],
         models=[_model(run, name) for name in _unique(run, 1)],
         arrays=arrays,
-        analyses=[_analysis(run, result, previews) for result in results],
+        analyses=[
+            _analysis(run.path, result, partial(_group, run, previews)) for result in results
+        ],
         timings=[
             *timings.items(),
             *((_title(result), result.about["seconds"]) for result in results),
@@ -66,6 +80,40 @@ def report_run(run: Run, config: PipelineConfig) -> Path:
         versions=_versions(run),
     )
     return write_report(page, run.layout.report)
+
+
+def report_file(file: Path, inputs: Mapping[str, Input], layout: Layout) -> Path:
+    """Write the report of the analyses of a file's arrays and return its path."""
+
+    def previews(name: str, rows: Sequence[int]) -> list[Preview | None]:
+        array = _origin(name, inputs)
+        return inputs[array].preview(rows) if array else [None] * len(rows)
+
+    arrays = [
+        ArrayView(
+            name,
+            one.array.shape[0],
+            one.axes[1:],
+            one.array.shape[1:],
+            str(one.array.dtype),
+            math.prod(one.array.shape) * one.array.dtype.itemsize,
+        )
+        for name, one in inputs.items()
+    ]
+    results = analyses(layout)
+    page = ReportPage(
+        title=file.name,
+        subtitle=f"Analyses of {file.absolute()}",
+        arrays=arrays,
+        analyses=[_analysis(layout.root, result, previews) for result in results],
+        timings=[(_title(result), result.about["seconds"]) for result in results],
+    )
+    return write_report(page, layout.report)
+
+
+def _origin(name: str, arrays: Collection[str]) -> str | None:
+    """The array that an input is, or that the chain began with that made it."""
+    return next((a for a in sorted(arrays, key=len, reverse=True) if a in name), None)
 
 
 def _unique(run: Run, part: int) -> list[str]:
@@ -166,9 +214,9 @@ def out_of_memory(cell: CellPlan, receipt: Receipt) -> str:
     )
 
 
-def _analysis(run: Run, result: Analysis, previews: Any) -> AnalysisView:
+def _analysis(root: Path, result: Analysis, previews: Previews) -> AnalysisView:
     about, folder = result.about, result.folder
-    relative = folder.relative_to(run.path).as_posix()
+    relative = folder.relative_to(root).as_posix()
     names = [i["name"] for i in about["inputs"]]
     return AnalysisView(
         about["analysis"],
@@ -185,14 +233,44 @@ def _analysis(run: Run, result: Analysis, previews: Any) -> AnalysisView:
             for name, file in about["tables"].items()
         ],
         {name: (folder / file).read_bytes() for name, file in about["figures"].items()},
-        {title: _group(run, names[0], rows, previews) for title, rows in about["groups"].items()},
+        _maps(result),
+        {title: previews(names[0], rows) for title, rows in about["groups"].items()},
         relative,
     )
 
 
-def _group(run: Run, name: str, rows: Sequence[int], previews: Any) -> list[Preview | None]:
+def _maps(result: Analysis) -> list[MapView]:
+    """Maps of the arrays that lay out rows in the plane, coloured by what the result and the rows say."""
+    found = []
+    for name, about in result.about["arrays"].items():
+        if about["axes"] != MAP:
+            continue
+        places = np.load(result.folder / about["file"])
+        rows = read_table(result.folder / "rows.parquet")
+        own = result.about["tables"].get("assignments")
+        tables = [read_table(result.folder / own)] if own else []
+        columns = {
+            column: table[column].to_pylist()
+            for table in (*tables, rows)
+            if len(table) == len(rows)
+            for column in table.column_names
+            if _colours(column, table[column])
+        }
+        chosen = dict(list(columns.items())[:MAPS])
+        found += draw_maps(name, places, chosen, rows[SAMPLE].to_pylist())
+    return found
+
+
+def _colours(name: str, values: pa.ChunkedArray) -> bool:
+    """Whether a column sorts rows into groups: words, or whole numbers, of which several recur."""
+    if name in ("replicate", SAMPLE) or pa.types.is_floating(values.type):
+        return False
+    return 1 < len(values.unique()) <= max(2, len(values) // 2)
+
+
+def _group(run: Run, previews: Any, name: str, rows: Sequence[int]) -> list[Preview | None]:
     """Previews of rows of an array, or of the array that a chain began with."""
-    array = next((a for a in sorted(run.arrays, key=len, reverse=True) if a in name), None)
+    array = _origin(name, run.arrays)
     if array is None:
         return [None] * len(rows)
     samples = run[array].rows["sample"].take(list(rows)).to_pylist()

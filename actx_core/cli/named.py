@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actx_core.cli.options import check
@@ -62,8 +61,8 @@ def find_models(name: str, kind: str | None, sets: Sequence[str]) -> Iterator[Na
 
 
 def is_pipeline(name: str, kind: str | None) -> bool:
-    """Whether the word means a pipeline file."""
-    return kind is None and (name.endswith(".toml") or Path(name).is_file())
+    """Whether the word means a pipeline file; other files may be models."""
+    return kind is None and name.endswith(".toml")
 
 
 def _of_pipeline(file: str, sets: Sequence[str]) -> Iterator[Named]:
@@ -97,9 +96,9 @@ def _entries(
     from actx_core.config.tables import MODEL
 
     config = registry().load_config(component)
-    if "name" not in config.model_fields:
+    if config.name_field not in config.model_fields:
         raise ConfigError("it takes no name", hint="describe it in a pipeline file")
-    given = {"name": name}
+    given = {config.name_field: name}
     if "weights" in config.model_fields:
         given["weights"] = "random"
     checked: Config = check(config, given, sets)

@@ -85,6 +85,6 @@ def _formats() -> tuple[dict[str, Format[Any]], list[str]]:
         except (PluginError, ValidationError) as error:
             unusable.append(str(error).splitlines()[0])
             continue
-        if type(format_).knows is not Format.knows:
+        if type(format_).check is not Format.check:
             found[component.name] = format_
     return found, unusable

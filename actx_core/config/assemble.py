@@ -38,7 +38,7 @@ def assemble(
     overrides: Sequence[str],
 ) -> PipelineConfig:
     """Check all of ``data``. Raises ConfigError with every mistake noted here or before."""
-    _check_top(data, problems)
+    _check_top(data, problems, ("run", "source", "model"))
     check = Checker(problems, base)
     run = _run(check, data)
     sources = tuple(chain.from_iterable(_each(check, data, "source", _sources)))
@@ -75,7 +75,21 @@ def assemble(
     )
 
 
-def _check_top(data: dict[str, Any], problems: Problems) -> None:
+def assemble_analyses(
+    data: dict[str, Any], problems: Problems, base: FilePath
+) -> tuple[AnalysisEntry, ...]:
+    """Check the analyses alone, in a file that may say nothing else. Raises ConfigError as `assemble`."""
+    _check_top(data, problems, ("analyze",))
+    check = Checker(problems, base)
+    _run(check, data)
+    analyses = _each(check, data, "analyze", _analysis)
+    check_ids("analyze", check.seen["analyze"], problems)
+    check_on(_wanted(check), None, problems)
+    problems.raise_any()
+    return analyses
+
+
+def _check_top(data: dict[str, Any], problems: Problems, needed: Sequence[str]) -> None:
     version = data.get("actx")
     first = f"the first line is actx = {tables.VERSION}"
     if version is None:
@@ -90,7 +104,7 @@ def _check_top(data: dict[str, Any], problems: Problems) -> None:
         problems.raise_any()  # what else looks wrong may be right in that format
     for name in data.keys() - set(tables.TABLES):
         problems.add((name,), f"unknown key '{name}'", did_you_mean(name, tables.TABLES))
-    for name in ("run", "source", "model"):
+    for name in needed:
         if not data.get(name):
             need = "out" if name == "run" else "type"
             problems.add((name,), f"there is no [{name}]", f'add [{name}] with {need} = "…"')

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
-from actx_core.config.assemble import assemble
+from actx_core.config.assemble import assemble, assemble_analyses
 from actx_core.config.locate import Path, line_column, locate
 from actx_core.config.overrides import apply
-from actx_core.config.pipeline import PipelineConfig
+from actx_core.config.pipeline import AnalysisEntry, PipelineConfig
 from actx_core.config.problems import Places, Problems, dotted
 from actx_core.errors import ConfigError
 
@@ -31,6 +31,29 @@ def load_file(path: str | FilePath, overrides: Sequence[str] = ()) -> PipelineCo
 
     Raises ConfigError with every mistake, each at its ``file:line:column``.
     """
+    data, problems = _read(path)
+    file = FilePath(path).absolute()
+    return _load(data, problems, file.parent, file, overrides)
+
+
+def load_analyses(
+    given: str | FilePath | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> tuple[AnalysisEntry, ...]:
+    """Read and check the analyses of a pipeline, a file or a dict, that may say nothing else.
+
+    Raises ConfigError as `load_file` does.
+    """
+    if isinstance(given, Mapping):
+        data, base = dict(given), FilePath().absolute()
+        problems = Problems(Places.of_dict(data))
+    else:
+        (data, problems), base = _read(given), FilePath(given).absolute().parent
+    apply(data, overrides, problems.places, problems)
+    return assemble_analyses(data, problems, base)
+
+
+def _read(path: str | FilePath) -> tuple[dict[str, Any], Problems]:
+    """What a TOML file says, and where."""
     try:
         text = FilePath(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
@@ -50,9 +73,7 @@ def load_file(path: str | FilePath, overrides: Sequence[str] = ()) -> PipelineCo
         raise _syntax(str(path), text, str(error)) from None
     except RecursionError:
         raise ConfigError("not valid TOML: nested too deeply", where=str(path)) from None
-    file = FilePath(path).absolute()
-    problems = Problems(Places(spans, str(path), text))
-    return _load(data, problems, file.parent, file, overrides)
+    return data, Problems(Places(spans, str(path), text))
 
 
 def load_dict(

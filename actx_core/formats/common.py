@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actx_core.contracts import Input, LazyArray
 from actx_core.errors import StoreError
+from actx_core.files import sha256_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +53,25 @@ def columns(table: pa.Table) -> dict[str, np.ndarray]:
             values = np.array([text or "" for text in values], object)
         found[name] = values
     return found
+
+
+def bare(
+    name: str,
+    array: LazyArray,
+    file: str,
+    ids: Sequence[str] | None = None,
+    axes: Sequence[str] = (),
+) -> Input:
+    """An array of a file that no run wrote; ``file`` is the file's digest.
+
+    Rows without ``ids`` are numbered. Without ``axes`` two are rows and channels, more have numbers.
+    """
+    import pyarrow as pa
+
+    count, *shape = array.shape
+    numbered = ["channel"] if len(shape) == 1 else [f"axis{i + 1}" for i in range(len(shape))]
+    rows = pa.table({"sample": ids or [f"{row:08}" for row in range(count)]})
+    return Input(name, array, tuple(axes or ("row", *numbered)), rows, sha256_json([file, name]))
 
 
 def free(name: str, taken: Container[str]) -> str:

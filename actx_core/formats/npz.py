@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
-from zipfile import ZipFile, ZipInfo
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 
-from actx_core.contracts import Config, Format
-from actx_core.files import atomic, claim
-from actx_core.formats.common import blocks, check_names, samples
+from actx_core.contracts import Config, Format, Input
+from actx_core.files import atomic, claim, damaged, sha256_file
+from actx_core.formats.common import bare, blocks, check_names, samples
 from actx_core.stores.npy import npy_header
 from actx_core.stores.payload import write_payload
 
@@ -41,6 +42,56 @@ class Npz(Format[Config]):
                     _add(archive, f"{name}{ROWS}", ids[name].shape, ids[name].dtype, [ids[name]])
             file.truncate(file.tell())
         return [path]
+
+    def knows(self, path: Path) -> bool:
+        return path.suffix == ".npz" and path.is_file()
+
+    def read(self, path: Path) -> Sequence[Input]:
+        try:
+            with ZipFile(path) as archive:
+                names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
+                heads = {name: _head(archive, name) for name in names}
+        except (BadZipFile, ValueError, OSError) as error:
+            raise damaged(path, f"expected arrays in a zip archive: {error}") from error
+        digest = sha256_file(path)
+        found = []
+        for name, (shape, dtype) in heads.items():
+            if dtype.kind in "fiub" and shape:
+                own = f"{name}{ROWS}"
+                ids = _Member(path, own, *heads[own])[:].tolist() if own in heads else None
+                found.append(bare(name, _Member(path, name, shape, dtype), digest, ids))
+        return found
+
+
+class _Member:
+    """An array of an archive, read when it is first asked."""
+
+    def __init__(
+        self, path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]
+    ) -> None:
+        self._path, self._name = path, name
+        self.shape, self.dtype = shape, dtype
+
+    @cached_property
+    def _array(self) -> np.ndarray:
+        with np.load(self._path, allow_pickle=False) as archive:
+            return np.asarray(archive[self._name])
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return np.asarray(self._array[rows])
+
+
+def _head(archive: ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Shape and dtype of a member."""
+    with archive.open(f"{name}.npy") as file:
+        major, _ = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0
+            if major == 1
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+    return shape, dtype
 
 
 def _add(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from actx_core.report.maps import MapView
 from actx_core.types import Preview
 
 Facts = Sequence[tuple[str, str]]
@@ -79,6 +80,7 @@ class AnalysisView:
 
     ``figures`` are the contents of PNG, JPEG or SVG files. ``groups`` maps titles to previews of their rows.
     A note that begins with ``warning: `` stands out. ``folder`` holds the results, relative to the page.
+    ``maps`` are drawn where the analysis laid out rows in the plane.
     """
 
     id: str
@@ -88,6 +90,7 @@ class AnalysisView:
     metrics: Mapping[str, float] = field(default_factory=dict)
     tables: Sequence[TableView] = ()
     figures: Mapping[str, bytes] = field(default_factory=dict)
+    maps: Sequence[MapView] = ()
     groups: Mapping[str, Sequence[Preview | None]] = field(default_factory=dict)
     folder: str = ""
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +21,7 @@ from actx_core import dtypes
 from actx_core.contracts import Config, LazyArray, Store
 from actx_core.files import claim, damaged
 from actx_core.stores.payload import check, total
+from actx_core.stores.row_groups import RowGroups, row_groups
 from actx_core.tables import reading
 from actx_core.types import ArraySpec
 
@@ -53,99 +52,25 @@ class Parquet(Store[Config]):
                     writer.write_table(_table(rows, spec), row_group_size=len(rows))
 
 
-class ParquetArray:
-    """Rows of a Parquet file; reads the row groups that a selection touches and keeps the last one."""
+class ParquetArray(RowGroups):
+    """Rows of a file of this store."""
 
     def __init__(self, path: Path, spec: ArraySpec) -> None:
         self._path, self._spec = path, spec
         with reading(path) as file:
             self._metadata = file.metadata
             _check_schema(path, file.schema_arrow, _schema(spec))
-        sizes = [self._metadata.row_group(i).num_rows for i in range(self.groups)]
-        rows = self._metadata.num_rows
-        if min(sizes, default=0) < 0 or sum(sizes) != rows:
-            raise damaged(path, f"expected {rows} rows, found row groups of {sizes}")
-        self._starts = np.cumsum([0, *sizes])
-        self.shape: tuple[int, ...] = (rows, *spec.row_shape)
-        self.dtype = dtypes.storage(spec.dtype)
+        shape = (self._metadata.num_rows, *spec.row_shape)
+        super().__init__(shape, dtypes.storage(spec.dtype), row_groups(path, self._metadata))
         check(path, spec, self.shape, self.dtype)
-        self._last: tuple[int, np.ndarray] | None = None
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    @property
-    def groups(self) -> int:
-        """The number of row groups."""
-        return int(self._metadata.num_row_groups)
 
     def read_group(self, index: int) -> np.ndarray:
-        """The rows of one row group, read-only."""
         expected = self._starts[index + 1] - self._starts[index]
         with reading(self._path, self._metadata) as file:
             column = file.read_row_group(index)[COLUMN].combine_chunks()
         if len(column) != expected:
             raise damaged(self._path, f"expected {expected} rows, found {len(column)}")
         return _values(column, self._spec)
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        if rows is Ellipsis:
-            rows = slice(None)
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            if step == 1:
-                return self._range(start, max(start, stop))
-            return self._take(np.arange(start, stop, step))
-        if np.ndim(rows) == 0 and not isinstance(rows, (bool, np.bool_)):
-            place = int(self._places([operator.index(rows)])[0])
-            row: np.ndarray = self._range(place, place + 1)[0]
-            return row
-        return self._take(self._places(rows))
-
-    def _places(self, rows: Any) -> np.ndarray:
-        """Row numbers, 0 to n - 1, of integers that may count from the end, or of booleans."""
-        rows = np.asarray(rows)
-        if rows.dtype == bool and rows.shape == (len(self),):
-            return np.flatnonzero(rows)
-        if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
-            raise IndexError(
-                f"expected integers or {len(self)} booleans, found {rows.dtype} of {rows.shape}"
-            )
-        rows = rows.astype(np.int64)
-        outside = (rows < -len(self)) | (rows >= len(self))
-        if outside.any():
-            raise IndexError(f"row {rows[outside][0]} is out of range for {len(self)} rows")
-        places: np.ndarray = rows + len(self) * (rows < 0)
-        return places
-
-    def _range(self, start: int, stop: int) -> np.ndarray:
-        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        place = start
-        while place < stop:
-            first, rows = self._group(place)
-            end = min(stop, first + len(rows))
-            out[place - start : end - start] = rows[place - first : end - first]
-            place = end
-        return out
-
-    def _take(self, places: np.ndarray) -> np.ndarray:
-        out = np.empty((len(places), *self.shape[1:]), self.dtype)
-        order = np.argsort(places, kind="stable")
-        done = 0
-        while done < len(order):
-            first, rows = self._group(int(places[order[done]]))
-            end = int(np.searchsorted(places, first + len(rows), sorter=order))
-            mine = order[done:end]
-            out[mine] = rows[places[mine] - first]
-            done = end
-        return out
-
-    def _group(self, place: int) -> tuple[int, np.ndarray]:
-        """First row number and rows of the row group that holds a row; the last one read is kept."""
-        index = int(np.searchsorted(self._starts, place, side="right")) - 1
-        if self._last is None or self._last[0] != self._starts[index]:
-            self._last = int(self._starts[index]), self.read_group(index)
-        return self._last
 
 
 def _width(spec: ArraySpec) -> int:

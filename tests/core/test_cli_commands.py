@@ -303,7 +303,8 @@ def test_verify_finds_damage(damage: str, finished: Path, tmp_path: Path) -> Non
 def test_analyze_takes_the_pipeline_or_another(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     old = done(tmp_path, "analyze", "out")
-    assert [Path(line).parts[:3] for line in old] == [("out", "analyses", "norms")]
+    assert [Path(line).parts[:3] for line in old[:-1]] == [("out", "analyses", "norms")]
+    assert old[-1] == "out/report.html"
     (tmp_path / "q.toml").write_text(
         PIPELINE.replace('type = "norms"', 'type = "norms"\nas = "sizes"')
     )
@@ -311,6 +312,52 @@ def test_analyze_takes_the_pipeline_or_another(finished: Path, tmp_path: Path) -
     assert found[0]["event"] == "stage"
     [result] = found[-1]["results"]
     assert json.loads((tmp_path / result / "result.json").read_text())["analysis"] == "sizes"
+
+
+def test_analyze_needs_only_the_analyses(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "q.toml").write_text('actx = 1\n[[analyze]]\ntype = "norms"\nas = "again"\n')
+    found = events(tmp_path, "analyze", "out", "q.toml")
+    assert {path.split("/")[2] for path in found[-1]["results"]} == {"again"}
+    found = events(tmp_path, "analyze", "out", "--type", "norms", "--set", "on=['*/*/length']")
+    assert found[-1]["results"] == ["out/analyses/norms/nums%2ftoy%2flength"]
+    assert "length" in (tmp_path / found[-1]["report"]).read_text()
+
+
+def test_analyze_takes_a_bare_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.ones((4, 3)), b=np.zeros((2, 3)))
+    (tmp_path / "words.csv").write_text("word\ncat\ndog\nowl\nemu\n")
+    lines = done(tmp_path, "analyze", "x.npz::a", "--type", "norms", "--labels", "words.csv")
+    assert lines == ["analyze: norms: a", "x.npz.actx/analyses/norms/a", "x.npz.actx/report.html"]
+    page = (tmp_path / lines[-1]).read_text()
+    assert "x.npz" in page
+    again = done(tmp_path, "analyze", "x.npz::a", "--type", "norms", "--labels", "words.csv")
+    assert again == lines[1:]
+    done(tmp_path, "analyze", "x.npz", "--type", "norms", "--out", "elsewhere")
+    assert sorted(p.name for p in (tmp_path / "elsewhere/analyses/norms").iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("x.npy",), "a file says no analyses"),
+        (("x.npy", "p.toml", "--type", "norms"), "found both"),
+        (("x.npy", "--set", "k=3"), "found neither"),
+        (("out", "--labels", "p.toml"), "--labels is for files, found a run"),
+        (("nothing.npy", "--type", "norms"), "there is no such file or folder"),
+        (("x.npy", "--type", "normz"), "did you mean 'norms'?"),
+        (("x.npy", "--type", "norms", "--set", "kk=3"), "unknown"),
+        (("x.npy", "nothing.toml"), "cannot read the pipeline"),
+    ],
+)
+def test_analyze_says_what_it_needs(
+    finished: Path, tmp_path: Path, args: Any, message: str
+) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    np.save(tmp_path / "x.npy", np.ones((4, 3)))
+    code, out, err = invoke(tmp_path, "analyze", *args)
+    assert (code != 0, out) == (True, "")
+    assert message in err
 
 
 def test_convert_writes_another_format(finished: Path, tmp_path: Path) -> None:

@@ -121,6 +121,25 @@ def test_what_a_killed_writer_leaves_is_cleaned(tmp_path):
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted(keep)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not tell whether a process lives")
+def test_what_was_left_beside_a_file_by_the_dead_is_removed(tmp_path):
+    path = tmp_path / "a[1].bin"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)])
+    assert done.returncode == -9
+    others = [
+        f".a1.bin.{os.getpid()}-0123abcd.tmp",
+        ".b.bin.999999999-0123abcd.tmp",
+        ".a[1].bin.tmp",
+    ]
+    for name in others:
+        (tmp_path / name).touch()
+    with files.atomic(path) as mine:
+        mine.write_text("new")
+        files.clean_beside(path)
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*others, mine.name])
+    assert path.read_text() == "new"
+
+
 def test_json_is_the_same_bytes_for_the_same_value(tmp_path):
     one, two = tmp_path / "1.json", tmp_path / "2.json"
     files.write_json(one, {"b": [1, 2.5], "a": "é"})

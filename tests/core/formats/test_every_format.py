@@ -17,8 +17,8 @@ from actx_core.registry import registry
 
 pytest.importorskip("h5netcdf")
 
-NAMES = ["hdf5", "npz", "npy", "text", "matlab", "rsatoolbox", "netcdf"]
-FOLDERS = ["npy", "text", "rsatoolbox"]
+NAMES = ["hdf5", "npz", "npy", "parquet", "text", "matlab", "rsatoolbox", "netcdf"]
+FOLDERS = ["npy", "parquet", "text", "rsatoolbox"]
 
 
 def load(name):
@@ -167,3 +167,26 @@ def test_a_real_run(tmp_path, monkeypatch):
     rows = (tmp_path / "out.npy/x/net/rows.sample.csv").read_text().splitlines()
     assert rows[0] == '"sample","replicate","kind"'
     assert (rows[9], rows[10]) == ('"00000008",0,"k"', '"00000009",0,')
+
+
+def test_an_array_is_never_left_in_two_files_of_a_folder(run, tmp_path):
+    load("npy").write(run, tmp_path)
+    before = content(tmp_path)
+    with pytest.raises(StoreError, match="is here already  hint: remove the earlier") as caught:
+        load("text").write(run, tmp_path)
+    assert caught.value.where in {str(tmp_path / name) for name in before if name[-4:] == ".npy"}
+    assert content(tmp_path) == before
+    for file in before:
+        if file.endswith(".npy"):
+            (tmp_path / file).unlink()
+    load("text").write(run, tmp_path)
+    assert len(list(tmp_path.rglob("*.txt"))) == len(run)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '{"photos/resnet50/layer1.0.conv1": 3}', "{"])
+def test_an_index_of_somebody_else_stays(run, tmp_path, text):
+    (tmp_path / "index.json").write_text(text)
+    with pytest.raises(StoreError, match=r"index\.json: expected "):
+        load("npy").write(run, tmp_path)
+    assert os.listdir(tmp_path) == ["index.json"]
+    assert (tmp_path / "index.json").read_text() == text
