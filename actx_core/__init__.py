@@ -5,7 +5,9 @@ Importing this package imports nothing heavy; public names are loaded on first u
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -137,11 +139,22 @@ __all__ = [
 ]
 
 
+class _Package(ModuleType):
+    """Importing the submodule ``extract`` does not bind its name, which is that of the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _HOME or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'actx_core' has no attribute {name!r}")
     value = getattr(import_module(f"actx_core.{_HOME[name]}"), name)
-    globals()[name] = value  # also where importing the submodule bound its own name (extract)
+    globals()[name] = value
     return value
 
 

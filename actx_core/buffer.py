@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from actx_core.dtypes import storage
+from actx_core.dtypes import gathered
 from actx_core.extract import Columns, Rows
 from actx_core.types import SAMPLE, ArraySpec, Shard, Skipped
 
@@ -20,8 +20,8 @@ class Stack:
     """
 
     def __init__(self, row_shape: tuple[int, ...], dtype: str, room: int | None) -> None:
-        self._empty = np.empty((0, *row_shape), storage(dtype))
-        self._whole = None if room is None else np.empty((room, *row_shape), storage(dtype))
+        self._empty = np.empty((0, *row_shape), gathered(dtype))
+        self._whole = None if room is None else np.empty((room, *row_shape), gathered(dtype))
         self._parts: list[np.ndarray] = []
         self._rows = 0
 

@@ -248,7 +248,7 @@ def extract(
     finally:
         model.close()
     empty = {
-        n: np.empty((0, *w.stored.row_shape), dtypes.storage(w.dtype)) for n, w in wants.items()
+        n: np.empty((0, *w.stored.row_shape), dtypes.gathered(w.dtype)) for n, w in wants.items()
     }
     return {
         name: dtypes.decode(np.concatenate(arrays) if arrays else empty[name], wants[name].dtype)
@@ -347,7 +347,8 @@ def _take(array: Any, index: np.ndarray) -> Any:
 
 def _cast(array: Any, dtype: str) -> Any:
     """To the storage type on the device, where its namespace has that type."""
-    target = getattr(api.array_namespace(array), dtype, None)
+    name = "float32" if dtype == dtypes.INT8 else dtype
+    target = getattr(api.array_namespace(array), name, None)
     if target is None or array.dtype == target:
         return array
     return api.array_namespace(array).astype(array, target)
@@ -355,7 +356,7 @@ def _cast(array: Any, dtype: str) -> Any:
 
 def _encoded(array: np.ndarray, dtype: str) -> np.ndarray:
     """To the stored type on the host, unless the device has done that."""
-    return array if array.dtype == dtypes.storage(dtype) else dtypes.encode(array, dtype)
+    return array if array.dtype == dtypes.gathered(dtype) else dtypes.encode(array, dtype)
 
 
 def _same_rows(tables: dict[str, Columns], want: Want, table: Columns) -> None:

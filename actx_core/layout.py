@@ -86,6 +86,11 @@ ROWS = "rows/"
 """Marks the row table of a kind where arrays are named: ``rows/token``. No tap has a slash."""
 
 
+def scales(tap: str) -> str:
+    """The kind of table that holds the scales of a tap that is stored as int8."""
+    return f"{tap}.scale"
+
+
 def save_receipt(layout: Layout, receipt: Receipt) -> None:
     """Commit a shard: after this it is done."""
     layout.receipts.mkdir(parents=True, exist_ok=True)

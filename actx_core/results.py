@@ -17,10 +17,12 @@ from actx_core.contracts import LazyArray, Store
 from actx_core.errors import StoreError
 from actx_core.files import damaged, read_json
 from actx_core.joins import Join, read_join
-from actx_core.layout import HINT, ROWS, Layout, load_receipts
+from actx_core.layout import HINT, ROWS, Layout, load_receipts, scales
 from actx_core.plan import CellPlan, TapPlan
 from actx_core.registry import registry
 from actx_core.replicates import Replicates
+from actx_core.shuffle import Shuffle
+from actx_core.stores.payload import read_rows
 from actx_core.tables import read_table
 from actx_core.types import ArraySpec, Receipt, Skipped
 
@@ -39,7 +41,7 @@ class Segment:
 
 
 class TapArray:
-    """One stored array, read lazily; its first axis is rows. bfloat16 is read as float32."""
+    """One stored array, read lazily; its first axis is rows. bfloat16 and int8 are read as float32."""
 
     def __init__(self, run: Run, cell: CellPlan, tap: TapPlan) -> None:
         self.run = run
@@ -60,9 +62,9 @@ class TapArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        if self.spec.dtype == "bfloat16":
+        if self.spec.dtype == dtypes.BFLOAT16:
             return np.dtype(np.float32)
-        return dtypes.storage(self.spec.dtype)
+        return dtypes.gathered(self.spec.dtype)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -132,6 +134,23 @@ class TapArray:
         """
         return Replicates(self, missing)
 
+    def shuffled(
+        self,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        memory: int = 1 << 28,
+        part: tuple[int, int] = (0, 1),
+    ) -> Shuffle:
+        """All rows once, in a seeded random order, in batches of (row numbers, values).
+
+        Blocks of rows are read at random and ``memory`` bytes of them shuffled together, so that it is as
+        fast as reading in order; ``.mixing`` says how many rows that is. ``part = (i, n)`` is every n-th
+        block. For torch: ``actx_core.torch.ShuffledDataset``.
+        """
+        return Shuffle(self, batch_size, seed, epoch, memory, part)
+
     def table(self) -> pd.DataFrame:
         """Row columns and, for rows with one axis, a column per value (``channel0`` …)."""
         import pandas as pd
@@ -172,17 +191,56 @@ class TapArray:
             self._opened[segment.path] = self.run.store.open(segment.path, spec)
         return self._opened[segment.path]
 
-    def _range(self, start: int, stop: int) -> np.ndarray:
-        pieces, first = [], 0
+    def read(self, start: int, out: np.ndarray) -> None:
+        """Read ``len(out)`` rows from the row ``start`` on into ``out``, with as few copies as can be."""
+        for segment, at, rows in self._spans(start, start + len(out)):
+            stored, target = self.stored(segment), out[at : at + rows.stop - rows.start]
+            if isinstance(stored, np.memmap) and stored.dtype == out.dtype:
+                read_rows(segment.path, stored, rows.start, target)
+            else:
+                values = self._decoded(
+                    stored[rows], np.arange(start + at, start + at + len(target))
+                )
+                target[...] = values
+
+    def _spans(self, start: int, stop: int) -> Iterator[tuple[Segment, int, slice]]:
+        """(file, place among the rows asked for, rows in the file) of a range of rows."""
+        first = 0
         for segment in self.segments:
             low, high = max(start - first, 0), min(stop - first, segment.rows)
             if low < high:
-                pieces.append(np.asarray(self.stored(segment)[low:high]))
+                yield segment, first + low - start, slice(low, high)
             first += segment.rows
+
+    def _range(self, start: int, stop: int) -> np.ndarray:
+        pieces = [np.asarray(self.stored(s)[rows]) for s, _, rows in self._spans(start, stop)]
         if not pieces:
             return np.empty((0, *self.spec.row_shape), self.dtype)
         whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        return dtypes.decode(whole, self.spec.dtype)
+        return self._decoded(whole, np.arange(start, start + len(whole)))
+
+    def _decoded(self, stored: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Stored values of some rows as numbers."""
+        if self.spec.dtype != dtypes.INT8:
+            return dtypes.decode(np.asarray(stored), self.spec.dtype)
+        starts, scales = self._scales
+        scale = scales[np.searchsorted(starts, rows, "right") - 1]
+        shape = [1] * np.ndim(stored)
+        shape[self.spec.channel or 0] = -1
+        shape[0] = len(rows)
+        found: np.ndarray = np.asarray(stored, np.float32) * scale.reshape(shape)
+        return found
+
+    @cached_property
+    def _scales(self) -> tuple[np.ndarray, np.ndarray]:
+        """First row of each shard, and its scales (shards, channels)."""
+        kind, shards = self.spec.kind, [s for segment in self.segments for s in segment.shards]
+        receipts = self.run.of(self.cell, self.tap.name)
+        counts = [receipts[shard].rows[kind] for shard in shards]
+        table = self.run.rows(self.cell, scales(self.tap.name))
+        values = table["scale"].to_numpy().reshape(-1, len(table) // len(receipts))
+        places = {shard: i for i, shard in enumerate(table["shard"].to_numpy()[:: values.shape[1]])}
+        return np.cumsum([0, *counts[:-1]]), values[[places[shard] for shard in shards]]
 
     def _pick(self, index: np.ndarray) -> np.ndarray:
         if len(index) and (index.min() < 0 or index.max() >= len(self)):
@@ -192,8 +250,7 @@ class TapArray:
         for segment in self.segments:
             mine = np.flatnonzero((index >= first) & (index < first + segment.rows))
             if len(mine):
-                values = np.asarray(self.stored(segment)[index[mine] - first])
-                found[mine] = dtypes.decode(values, self.spec.dtype)
+                found[mine] = self._decoded(self.stored(segment)[index[mine] - first], index[mine])
             first += segment.rows
         return found
 

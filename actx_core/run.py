@@ -32,7 +32,7 @@ from actx_core.plan import (
 )
 from actx_core.registry import registry
 from actx_core.results import Run, open_run
-from actx_core.summary import out_of_memory, report_run
+from actx_core.summary import report_run, troubles
 from actx_core.types import Job, Progress, Receipt, Shard, Stage
 from actx_core.units import size
 
@@ -249,7 +249,7 @@ class Pipeline:
                 watch(Stage("note", f"{name}: {note}"))
         for cell, taps, shards in todo:
             watch(Stage("extract", cell.id, _count(shards)))
-            halved = False
+            said: set[str] = set()
             events = executor.run(self._job(cell, taps), shards)
             try:
                 for event in events:
@@ -257,9 +257,10 @@ class Pipeline:
                         watch(event)
                         continue
                     _same_rows(rows, event)
-                    if event.halved and not halved:
-                        halved = True
-                        watch(Stage("note", out_of_memory(cell, event)))
+                    for subject, text in troubles(cell, event).items():
+                        if subject not in said:
+                            said.add(subject)
+                            watch(Stage("note", text))
                     _observe("on_shard", receipt=event)
                     yield event
             finally:

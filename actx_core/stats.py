@@ -45,7 +45,8 @@ def shard_stats(array: np.ndarray, logical: str) -> dict[str, float]:
 
     ``rows`` and ``values`` count; ``nonfinite`` counts NaN and infinities, which are left out of the rest.
     ``mean``, ``variance`` (population), ``min`` and ``max`` are over values, ``norm`` is the mean Euclidean
-    norm of a row. They are absent where there is no finite value, or where float64 overflows.
+    norm of a row. They are absent where there is no finite value, or where float64 overflows. Rows that
+    lose precision when they are stored get an ``error``: see ``relative_error``.
     """
     rows = array.reshape(len(array), -1 if array.size else 0)
     moments, norms, nonfinite = _Moments(), 0.0, 0
@@ -62,6 +63,18 @@ def shard_stats(array: np.ndarray, logical: str) -> dict[str, float]:
             nonfinite += bad
         norms += float(np.sqrt(squares).sum())
     return _figures(len(array), array.size, nonfinite, moments, norms, low, high)
+
+
+def first_nonfinite(array: np.ndarray, logical: str) -> tuple[int, int]:
+    """Row, and place in the flattened row, of the first value that is NaN or infinite; there must be one."""
+    rows = array.reshape(len(array), -1)
+    step = max(1, _BLOCK // max(1, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        bad = ~np.isfinite(decode(rows[start : start + step], logical))
+        if bad.any():
+            row, place = np.argwhere(bad)[0].tolist()
+            return start + row, place
+    raise ValueError("all values are finite")
 
 
 def _block(values: np.ndarray, squares: np.ndarray) -> tuple[_Moments, float, float, int]:
@@ -110,17 +123,37 @@ def _figures(
     return figures | {name: value for name, value in more.items() if math.isfinite(value)}
 
 
+def relative_error(array: np.ndarray, stored: np.ndarray, scale: np.ndarray) -> float:
+    """Root of the squared differences to ``stored * scale`` over that of the squares, of a shard's rows."""
+    wrong = squares = 0.0
+    step = max(1, _BLOCK // max(1, array[:1].size))
+    for start in range(0, len(array), step):
+        block = array[start : start + step].astype(np.float64)
+        squares += float(np.square(block).sum())
+        wrong += float(np.square(block - stored[start : start + step] * scale).sum())
+    return math.sqrt(wrong / squares) if squares else 0.0
+
+
 def merge(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """The statistics of several shards together; give them in shard order."""
     moments, norms = _Moments(), 0.0
     rows = values = nonfinite = 0
     low, high = math.inf, -math.inf
+    wrong = squares = 0.0
+    measured = False
     for part in parts:
         n = int(part["values"] - part["nonfinite"])
         variance = part.get("variance", math.inf)
+        if "error" in part:
+            measured = True
+            size = n * (variance + part["mean"] ** 2) if n else 0.0
+            squares, wrong = squares + size, wrong + size * part["error"] ** 2
         moments.add(n, part.get("mean", math.inf), n * variance if n else 0.0)
         norms += part["rows"] * part.get("norm", math.inf) if n else 0.0
         rows, values = rows + int(part["rows"]), values + int(part["values"])
         nonfinite += int(part["nonfinite"])
         low, high = min(low, part.get("min", low)), max(high, part.get("max", high))
-    return _figures(rows, values, nonfinite, moments, norms, low, high)
+    figures = _figures(rows, values, nonfinite, moments, norms, low, high)
+    if measured:
+        figures["error"] = math.sqrt(wrong / squares) if squares else 0.0
+    return figures

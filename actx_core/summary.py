@@ -74,7 +74,7 @@ def report_run(run: Run, config: PipelineConfig) -> Path:
             *((_title(result), result.about["seconds"]) for result in results),
         ],
         skipped=[(f"{cell}: {s.sample}", s.why) for cell, s in run.skipped],
-        problems=_problems(run, arrays),
+        problems=_problems(run),
         notes=list(dict.fromkeys(note for cell in run.cells.values() for note in cell.notes)),
         command=f"actx run {config.file.name}" if config.file else "",
         versions=_versions(run),
@@ -191,27 +191,31 @@ def _pooled(options: Mapping[str, Any]) -> str:
     return f"{name} over {', '.join(over)}" if isinstance(over, list | tuple) else name
 
 
-def _problems(run: Run, arrays: Sequence[ArrayView]) -> list[str]:
-    found = [
-        f"{array.name} holds {array.nonfinite:,} values that are not finite"
-        for array in arrays
-        if array.nonfinite
-    ]
+def _problems(run: Run) -> list[str]:
+    """What went wrong in each cell, each kind of trouble once."""
+    found: dict[tuple[str, str], str] = {}
     for cell in run.cells.values():
-        found += [out_of_memory(cell, r) for r in run.receipts if r.cell == cell.id and r.halved][
-            :1
-        ]
+        for receipt in run.receipts:
+            if receipt.cell == cell.id:
+                for subject, text in troubles(cell, receipt).items():
+                    found.setdefault((cell.id, subject), text)
+    return list(found.values())
+
+
+def troubles(cell: CellPlan, receipt: Receipt) -> dict[str, str]:
+    """What the user should know of a shard, by subject: values that are not finite, too little memory."""
+    found = {
+        tap: f"{cell.id}/{tap} holds values that are not finite, first at {first}"
+        for tap, first in receipt.nonfinite.items()
+    }
+    if receipt.halved:
+        tap = max((planned.tap for planned in cell.taps), key=lambda t: t.sample_bytes)
+        found["memory"] = (
+            f"{cell.id}: a batch of {cell.batch_size} did not fit in memory, where the tap '{tap.name}'"
+            f" alone takes {size(tap.sample_bytes * cell.batch_size)}; {receipt.batch} fitted, so a next run"
+            f" is faster with --set run.batch_size={receipt.batch}"
+        )
     return found
-
-
-def out_of_memory(cell: CellPlan, receipt: Receipt) -> str:
-    """What to say when batches had to be halved."""
-    tap = max((planned.tap for planned in cell.taps), key=lambda t: t.sample_bytes)
-    return (
-        f"{cell.id}: a batch of {cell.batch_size} did not fit in memory, where the tap '{tap.name}' alone"
-        f" takes {size(tap.sample_bytes * cell.batch_size)}; {receipt.batch} fitted, so a next run is"
-        f" faster with --set run.batch_size={receipt.batch}"
-    )
 
 
 def _analysis(root: Path, result: Analysis, previews: Previews) -> AnalysisView:

@@ -183,6 +183,13 @@ class ArraySpec:
         return f"{self.source}/{self.model}/{self.tap}"
 
     @property
+    def channel(self) -> int | None:
+        """The axis of channels: the one called so, else the last; None where a row is one number."""
+        if len(self.axes) == 1:
+            return None
+        return self.axes.index("channel") if "channel" in self.axes else len(self.axes) - 1
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of one row's payload."""
         size = {"float64": 8, "int64": 8, "uint64": 8, "float32": 4, "int32": 4, "uint32": 4}.get(
@@ -208,8 +215,9 @@ class Receipt:
 
     ``rows`` counts rows per kind. ``digests`` are the sha256 of the row bytes per tap (whatever the
     format) and, under ``rows.KIND``, of the row tables. ``files`` maps each file, relative to the run, to
-    its sha256. ``stats`` holds per tap what ``stats.py`` merges. ``batch`` is the largest batch that ran,
-    ``halved`` counts those that first did not fit in memory.
+    its sha256. ``stats`` holds per tap what ``stats.py`` merges; ``nonfinite`` names, per tap that has any,
+    the first value that is not finite. ``batch`` is the largest batch that ran, ``halved`` counts those that
+    first did not fit in memory.
     """
 
     cell: str
@@ -218,6 +226,7 @@ class Receipt:
     digests: Mapping[str, str]
     files: Mapping[str, str]
     stats: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    nonfinite: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     samples: int = 0
     batch: int = 0

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from actx_core.contracts import Config, InputPath, Pooler
 from actx_core.hookspecs import Component
 
-StoreDtype = Literal["", "float64", "float32", "float16", "bfloat16"]
+StoreDtype = Literal["", "float64", "float32", "float16", "bfloat16", "int8_per_channel"]
 
 
 def _bytes(text: str) -> int:

@@ -104,6 +104,19 @@ def write_payload(file: IO[bytes], array: np.ndarray) -> None:
     file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
+def read_rows(path: Path, mapped: np.memmap[Any, Any], start: int, out: np.ndarray) -> None:
+    """Fill ``out`` with rows of a mapped array from ``start`` on, by plain reads: no page is mapped."""
+    row = mapped.nbytes // max(1, len(mapped))
+    view = memoryview(out.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+    with path.open("rb", buffering=0) as file:
+        file.seek(mapped.offset + start * row)
+        while view:
+            n = file.readinto(view)
+            if not n:
+                raise damaged(path, f"{len(view)} bytes of payload are missing at the end")
+            view = view[n:]
+
+
 def _copy(part: Path, found: Found, out: BinaryIO) -> None:
     left = found.size
     buffer = memoryview(bytearray(min(left, _BLOCK)))

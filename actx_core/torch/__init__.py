@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actx_core.torch.checkpoints import load_checkpoint
     from actx_core.torch.config import Checkpoint, ImagePreprocess, ModuleConfig, TorchConfig
+    from actx_core.torch.data import ShuffledDataset
     from actx_core.torch.images import prepare_images, preview_images
     from actx_core.torch.live import probe
     from actx_core.torch.model import TorchModel
@@ -24,6 +25,7 @@ _HOME = {
     "ModuleConfig": "config",
     "TorchConfig": "config",
     "TorchModel": "model",
+    "ShuffledDataset": "data",
     "load_checkpoint": "checkpoints",
     "prepare_images": "images",
     "preview_images": "images",
@@ -36,6 +38,7 @@ __all__ = [
     "ImagePreprocess",
     "Module",
     "ModuleConfig",
+    "ShuffledDataset",
     "TorchConfig",
     "TorchModel",
     "load_checkpoint",

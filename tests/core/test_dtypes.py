@@ -91,3 +91,23 @@ def test_too_large_values_become_infinite_in_silence():
 def test_other_names_are_refused(logical):
     with pytest.raises(StoreError, match="real number"):
         dtypes.storage(logical)
+
+
+@pytest.mark.parametrize("axis", [None, 1, 2])
+def test_int8_has_a_scale_per_channel(axis):
+    array = np.random.default_rng(0).standard_normal((7, 3, 5)).astype(np.float32)
+    array[:, 1, 2] = 0
+    stored, scale = dtypes.quantize(array, axis)
+    assert stored.dtype == np.int8
+    assert scale.shape == tuple(n if i == axis else 1 for i, n in enumerate(array.shape))
+    assert np.abs(stored * scale - array).max() <= scale.max() / 2 * 1.0001
+    assert np.abs(stored).max() == 127
+
+
+def test_int8_of_zeros_and_of_no_rows():
+    stored, scale = dtypes.quantize(np.zeros((4, 2), np.float32), 1)
+    assert (stored == 0).all()
+    assert (scale == 1).all()
+    stored, scale = dtypes.quantize(np.zeros((0, 2), np.float32), 1)
+    assert stored.shape == (0, 2)
+    assert scale.shape == (1, 2)

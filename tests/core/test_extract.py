@@ -100,3 +100,9 @@ def test_core_alone_embeds_without_registry_files_or_plugins() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_name_is_the_function_even_where_the_module_was_imported_first() -> None:
+    code = "import actx_core.worker, actx_core\nassert callable(actx_core.extract)\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
