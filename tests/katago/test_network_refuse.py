@@ -216,6 +216,7 @@ MISFITS = {
     "trunk.blocks.3": {"kv_heads": 3},
     "trunk.blocks.3.out_proj": {"c_out": 9},
     "trunk.blocks.4.rope": {"pairs": 5},
+    "trunk.blocks.3.rope": {"theta": -1.0},
     "trunk.blocks.5.ffn_linear2": {"c_in": 9},
     "trunk.blocks.5": {"ffn_linear_gate": None},
     "trunk.norm_trunkfinal": {"channels": 9},

@@ -1,5 +1,8 @@
 """The traps that other extractors fall into, each against values worked out without any hook."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -178,3 +181,15 @@ def test_the_axis_of_samples_is_found_where_tokens_come_first():
         np.testing.assert_allclose(found[tap], expected[tap], rtol=1e-4, atol=1e-5)
     axes = {tap.name: tap.axes for tap in wrap(last, pictures[0]).taps()}
     assert axes[taps[0]] == ("sample", "token", "channel")
+
+
+# The table of all of them
+
+
+def test_the_table_in_the_docs_names_tests_that_exist():
+    here = Path(__file__).parent
+    page = (here.parents[1] / "docs" / "vision-models.md").read_text("utf-8")
+    rows = re.findall(r"^\|.*\| `(\w+\.py)::(\w+)` \|$", page, re.M)
+    assert len(rows) == 9
+    for file, name in rows:
+        assert f"\ndef {name}(" in (here / file).read_text("utf-8"), name

@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 from actx_core import StoreError
-from actx_vision.formats import stimulus_reader
-from actx_vision.formats.lazy_activations import (
+from actx_vision import (
     get_activation_shape,
     get_available_images,
     get_available_layers,
@@ -26,6 +25,7 @@ from actx_vision.formats.lazy_activations import (
     load_lazy_activations,
     load_model_activations_lazy,
 )
+from actx_vision.formats import stimulus_reader
 
 SHAPES = {
     "ResNet50": {"layer1.0.conv1": (4, 64), "layer2.0.conv1": (4, 128), "layer4.2.conv3": (4, 32)},
@@ -52,7 +52,7 @@ def path(tmp_path, monkeypatch) -> Path:
 
 
 BASIC = """
-from actx_vision.formats.lazy_activations import load_lazy_activations
+from actx_vision import load_lazy_activations
 
 # Load activations with lazy loading
 acts = load_lazy_activations("model_activations_semantic.h5")
@@ -68,7 +68,7 @@ for img_id in acts["ResNet50"].keys():
         # ... process activation
 """
 INSPECTION = """
-from actx_vision.formats.lazy_activations import (
+from actx_vision import (
     get_available_models,
     get_available_images,
     get_available_layers,
@@ -90,7 +90,7 @@ acts["ResNet50"].clear_cache()               # Clear entire model
 acts.close()                                 # Clear all caches
 """
 SINGLE = """
-from actx_vision.formats.lazy_activations import load_model_activations_lazy
+from actx_vision import load_model_activations_lazy
 
 # Load only specific model
 resnet_acts = load_model_activations_lazy("activations.h5", "ResNet50")
@@ -393,7 +393,7 @@ def test_several_threads(path):
 def test_a_forked_process_reads_for_itself_even_while_a_thread_holds_the_lock(path):
     code = """
 import os, sys, threading, time
-from actx_vision.formats.lazy_activations import load_lazy_activations
+from actx_vision import load_lazy_activations
 acts = load_lazy_activations(sys.argv[1])
 expected = acts["ResNet50"]["object_01"]["layer1.0.conv1"].sum()
 held = threading.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actx_core import SourceError
-from actx_vision.formats.loaders import get_image_set
+from actx_vision import get_image_set
 
 
 def test_png_files_of_the_folder_in_natural_order(tmp_path):

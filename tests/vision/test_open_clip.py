@@ -477,6 +477,7 @@ def test_every_published_tag_is_listed():
         "MIT", "timm/vit_base_patch16_clip_224.openai/open_clip_model.safetensors",
     )  # fmt: skip
     assert found["ViT-B-16", "laion2b_s34b_b88k"].licence == "MIT"
+    assert found["RN50", "yfcc15m"].licence == "not stated"
     assert found["ViTamin-S", "datacomp1b"].file == "jienengchen/ViTamin-S/pytorch_model.bin"
 
 

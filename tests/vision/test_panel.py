@@ -1,7 +1,8 @@
-"""The panel of seed 003: its names, entries, pictures and layers; activations equal to plain hooks."""
+"""The panel of seed 003: its names, entries, pictures and layers."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +20,14 @@ from actx_vision.models.panel_model import Panel
 timm = pytest.importorskip("timm")
 open_clip = pytest.importorskip("open_clip")
 
+from open_clip.transform import (  # noqa: E402
+    PreprocessCfg,
+    image_transform_v2,
+    merge_preprocess_dict,
+)
+
 RNG = np.random.default_rng(2)
-SIZES = [(330, 400), (401, 289), (97, 61), (224, 224)]
+SIZES = [(330, 400), (401, 289), (97, 61), (224, 224), (1, 1), (33, 700)]
 PICTURES = [Image.fromarray(RNG.integers(0, 256, (*s, 3), dtype=np.uint8)) for s in SIZES]
 
 NAMES = [
@@ -135,8 +142,10 @@ def of_timm(name):
     return timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg=entry))
 
 
-def of_clip(size):
-    return open_clip.image_transform(size, is_train=False, mean=CLIP[0], std=CLIP[1])
+def of_clip(name, tag):
+    size = open_clip.get_model_config(name)["vision_cfg"]["image_size"]
+    cfg = merge_preprocess_dict(PreprocessCfg(size=size), open_clip.get_pretrained_cfg(name, tag))
+    return image_transform_v2(PreprocessCfg(**cfg), is_train=False)
 
 
 UPSTREAM = {
@@ -148,11 +157,11 @@ UPSTREAM = {
     "ViT-B-16": of_timm("vit_base_patch16_224.augreg_in21k_ft_in1k"),
     "ViT-B-32-timm": of_timm("vit_base_patch32_224.augreg_in21k_ft_in1k"),
     "DeiT-Base": of_timm("deit_base_patch16_224.fb_in1k"),
-    "ResNet50-CLIP": of_clip(224),
-    "ConvNeXt-Large-CLIP": of_clip(320),
-    "ViT-B-16-CLIP": of_clip(224),
-    "ViT-B-32-CLIP": of_clip(224),
-    "ViT-B-16-LAION-CLIP": of_clip(224),
+    "ResNet50-CLIP": of_clip("RN50", "openai"),
+    "ConvNeXt-Large-CLIP": of_clip("convnext_large_d_320", "laion2b_s29b_b131k_ft_soup"),
+    "ViT-B-16-CLIP": of_clip("ViT-B-16", "openai"),
+    "ViT-B-32-CLIP": of_clip("ViT-B-32", "openai"),
+    "ViT-B-16-LAION-CLIP": of_clip("ViT-B-16", "laion2b_s34b_b88k"),
     "SLIP ViT-Small": chain(224, 224, BILINEAR, IMAGENET),
 }
 HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -173,14 +182,23 @@ TABLE = {
 """What the upstream transforms are, written out: a library that changes its mind is noticed."""
 
 
+@pytest.fixture(params=["odd sizes", "a photograph"])
+def pictures(request):
+    if request.param == "odd sizes":
+        return PICTURES
+    sklearn = pytest.importorskip("sklearn", reason="the photograph comes with scikit-learn")
+    file = Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg"
+    return [Image.open(file).convert("RGB")]
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_pictures_are_prepared_as_upstream_does_it(name):
-    batch = member(name).prepare([Sample(str(n), each) for n, each in enumerate(PICTURES)])
-    expected = torch.stack([UPSTREAM[name](picture) for picture in PICTURES])
+def test_pictures_are_prepared_as_upstream_does_it(name, pictures):
+    batch = member(name).prepare([Sample(str(n), each) for n, each in enumerate(pictures)])
+    expected = torch.stack([UPSTREAM[name](picture) for picture in pictures])
     assert torch.equal(batch.inputs, expected)
     if name in TABLE:
         written = chain(*TABLE[name])
-        assert torch.equal(expected, torch.stack([written(picture) for picture in PICTURES]))
+        assert torch.equal(expected, torch.stack([written(picture) for picture in pictures]))
 
 
 # Layers

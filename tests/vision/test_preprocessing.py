@@ -40,8 +40,9 @@ def prepared(model, pictures=PICTURES):
 @pytest.mark.parametrize(
     ("name", "tag"),
     [
-        ("resnet18", "IMAGENET1K_V1"),
-        ("resnet50", "IMAGENET1K_V2"),
+        ("alexnet", "IMAGENET1K_V1"),
+        ("vgg13_bn", "IMAGENET1K_V1"),
+        ("resnet101", "IMAGENET1K_V2"),
         ("vgg16", "IMAGENET1K_FEATURES"),
         ("vit_b_16", "IMAGENET1K_SWAG_E2E_V1"),
         ("efficientnet_b1", "IMAGENET1K_V2"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from actx_core import ConfigError, StoreError
-from actx_vision.formats.slices import (
+from actx_vision import (
     merge_activations,
     slices2tensor,
     split_activations,
@@ -137,6 +137,8 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(StoreError, match="missing"):
         slices2tensor(tmp_path, "a.txt")
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StoreError, match="nowhere: the folder is missing"):
+        tensor2slices(tmp_path / "nowhere", "a.txt", values(2, 3))
 
 
 @pytest.mark.parametrize("kind", ["npy", ".npy", "txt", ".txt"])

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from actx_core import Pipeline, StoreError, open_run
 from actx_core.registry import registry
-from actx_vision.formats.lazy_activations import load_lazy_activations
+from actx_vision import load_lazy_activations
 from actx_vision.formats.stimulus_config import StimulusHdf5Config
 from actx_vision.formats.stimulus_content import Content, Layer
 from actx_vision.formats.stimulus_file import encode

@@ -9,9 +9,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from actx_core import Config, Pipeline, StoreError, open_run
+from actx_vision import merge_activations, slices2tensor, split_activations
 from actx_vision.formats.activations_config import ActivationsConfig
 from actx_vision.formats.activations_format import Activations
-from actx_vision.formats.slices import merge_activations, slices2tensor, split_activations
 from actx_vision.formats.thingsvision import ThingsVision
 
 NET = """
@@ -195,3 +195,34 @@ def test_options():
     for bad in ("mat", 3, "..npy"):
         with pytest.raises(ValidationError):
             ActivationsConfig(file_format=bad)
+
+
+def test_files_of_other_options_are_not_left_beside_those_of_an_export(tmp_path):
+    labelled, bare = Array(label=["b", "c", "a"]), Array()
+    other = "found a file of an earlier export, .*  hint: remove it, or write"
+
+    def refused(run, file, **options):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+        with pytest.raises(StoreError, match=other) as caught:
+            Activations(ActivationsConfig(**options)).write(run, tmp_path)
+        assert caught.value.where == str(tmp_path / file)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+    Activations(ActivationsConfig()).write(Only(one=labelled), tmp_path)
+    refused(Only(one=labelled), "activations.npy", file_format="txt")
+    refused(Only(one=bare), "targets.npy")  # they would be taken for those of the new rows
+    refused(Only(one=Array(target=[1, 2, 3])), "classes.txt")
+    refused(Only(one=labelled, two=Array("u")), "activations.npy")  # in a folder of its own now
+    for path in tmp_path.glob("*.*"):
+        path.unlink()
+    Activations(ActivationsConfig()).write(Only(one=labelled, two=Array("u")), tmp_path)
+    refused(Only(one=labelled), "s/m/t/activations.npy")
+    Activations(ActivationsConfig(flatten=True)).write(Only(one=labelled, two=Array("u")), tmp_path)
+
+
+def test_the_two_formats_share_a_folder(tmp_path):
+    run = Only(one=Array(label=["b", "c", "a"]), two=Array("u"))
+    for _ in range(2):
+        ThingsVision(Config()).write(run, tmp_path)
+        Activations(ActivationsConfig()).write(run, tmp_path)
+    assert len(list((tmp_path / "s/m/t").iterdir())) == 5

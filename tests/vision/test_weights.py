@@ -256,6 +256,16 @@ def test_timm_converts_what_is_published(tmp_path):
     assert equal(module, source)
 
 
+def test_weights_for_pictures_of_another_size_are_not_stretched(tmp_path):
+    larger = timm.create_model("test_vit", img_size=320)
+    torch.save(larger.state_dict(), tmp_path / "larger.pth")
+    model = timm_made("test_vit", str(tmp_path / "larger.pth"))
+    complaint = re.escape("expected pos_embed of shape [1, 101, 64], found [1, 401, 64]")
+    with pytest.raises(ModelError, match=complaint) as caught:
+        model.load(model.build())
+    assert "another size" in caught.value.hint
+
+
 # Weights of a tag: in the cache, or not to be had
 
 

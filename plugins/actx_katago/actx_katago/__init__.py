@@ -6,12 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from actx_katago.network.ablation import project_out
     from actx_katago.network.file import NetworkFile, read_network, write_network
     from actx_katago.network.module import Network, load_network, load_weights
     from actx_katago.network.outputs import Prediction, postprocess
     from actx_katago.network.random import random_network, randomised
 
 _HOMES = {
+    "network.ablation": "project_out",
     "network.file": "NetworkFile read_network write_network",
     "network.module": "Network load_network load_weights",
     "network.outputs": "Prediction postprocess",
@@ -26,6 +28,7 @@ __all__ = [
     "load_network",
     "load_weights",
     "postprocess",
+    "project_out",
     "random_network",
     "randomised",
     "read_network",

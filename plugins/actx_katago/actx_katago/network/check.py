@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -138,8 +139,10 @@ class _Checker:
         self._flow(block.out_proj, heads * block.v_dim, channels)
         rope, pairs = block.rope, block.q_dim // 2
         if isinstance(rope, FixedRope):
-            if block.q_dim % 4 or rope.theta <= 0:
+            if block.q_dim % 4:
                 self._expect(block, "dimensions of a query", block.q_dim, "a multiple of 4")
+            if not 0 < rope.theta < math.inf:
+                self._expect(rope, "base of the frequencies", rope.theta, "a number above zero")
         elif isinstance(rope, LearnedRope):
             found = [rope.heads, rope.pairs, rope.two]
             self._expect(rope, "shape", found, [kv_heads, pairs, 2])

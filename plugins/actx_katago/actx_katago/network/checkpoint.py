@@ -30,8 +30,7 @@ def read_checkpoint(
     where = str(file)
     content = _loaded(io.BytesIO(member["model.ckpt"]) if member else file, where)
     config = content.get("config")
-    if config is None:
-        config = _config_beside(file, member)
+    config = _config_beside(file, member) if config is None else _plain_config(config, where)
     averaged = swa and isinstance(content.get("swa_model"), Mapping)
     state = content.get("swa_model" if averaged else "model")
     if not isinstance(config, Mapping) or not isinstance(state, Mapping):
@@ -45,7 +44,8 @@ def read_checkpoint(
         )
     name = file.parent.name if file.name == "model.ckpt" else file.stem
     name = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:96] or "model"
-    description, weights = convert(_arrays(state, where), config, name, where)
+    size = len(member["model.ckpt"]) if member else file.stat().st_size
+    description, weights = convert(_arrays(state, size, where), config, name, where)
     return description, weights, averaged
 
 
@@ -98,18 +98,32 @@ def _config_beside(file: Path, member: Mapping[str, bytes] | None) -> Any:
         raise ModelError(f"it is no JSON: {error}", where=str(beside)) from None
 
 
-def _arrays(state: Mapping[Any, Any], where: str) -> dict[str, Array]:
-    """The tensors of a state dict in float32, without the prefixes of wrappers."""
+def _plain_config(config: Any, where: str) -> Any:
+    """A configuration as it would stand in a JSON file, where anything else has no business."""
+    try:
+        return json.loads(json.dumps(config))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"its configuration is no plain data: {error}", where=where) from None
+
+
+def _arrays(state: Mapping[Any, Any], size: int, where: str) -> dict[str, Array]:
+    """The tensors of a state dict in float32, without the prefixes of wrappers.
+
+    A few bytes may claim to be any number of tensors; together they cannot be more than the file's ``size``.
+    """
     arrays: dict[str, Array] = {}
+    claimed = 0
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             continue
         if not value.is_floating_point():
             continue
-        stored = value.untyped_storage().nbytes()
-        if value.numel() * value.element_size() > stored:
+        if value.layout != torch.strided or value.device.type != "cpu":
+            raise ModelError(f"'{key[:80]}' is no plain tensor with its numbers", where=where)
+        claimed += value.numel() * value.element_size()
+        if claimed > size:
             raise ModelError(
-                f"'{key[:80]}' claims {value.numel()} numbers, but {stored} bytes are stored",
+                f"'{key[:80]}' claims {value.numel()} numbers: more than the {size} bytes of the file",
                 where=where,
             )
         arrays[_PREFIX.sub("", key)] = value.detach().to(torch.float32).contiguous().numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zipfile
 import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -50,7 +51,7 @@ def unpacked(file: Path) -> bytes:
         if not packed:
             return stream.read()
         with gzip.GzipFile(fileobj=stream) as unpacking:
-            return _bounded(unpacking, file.stat().st_size, file)
+            return _bounded(unpacking, file)
 
 
 def checkpoint_members(file: Path) -> dict[str, bytes] | None:
@@ -60,13 +61,24 @@ def checkpoint_members(file: Path) -> dict[str, bytes] | None:
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
-            if any(name.endswith("data.pkl") for name in names):
-                return None  # what torch saves is a zip file too
-            wanted = {}
+            if any(name.endswith("data.pkl") for name in names):  # torch saves zip files too
+                _expect_bounded(_size(archive), file)
+                return None
+            wanted: dict[str, bytes] = {}
             for name in names:
                 if (last := name.rpartition("/")[2]) in ("model.ckpt", "model.config.json"):
+                    if last in wanted:
+                        raise ModelError(
+                            f"the zip file has more than one {last}",
+                            where=str(file),
+                            hint="unpack it, and take the folder of one network",
+                        )
                     with archive.open(name) as stream:
-                        wanted[last] = _bounded(stream, file.stat().st_size, file)
+                        wanted[last] = _bounded(stream, file)
+        inner = BytesIO(wanted.get("model.ckpt", b""))
+        if zipfile.is_zipfile(inner):
+            with zipfile.ZipFile(inner) as archive:
+                _expect_bounded(_size(archive), file)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"the zip file is damaged: {error}", where=str(file)) from None
     if "model.ckpt" not in wanted:
@@ -74,22 +86,30 @@ def checkpoint_members(file: Path) -> dict[str, bytes] | None:
     return wanted
 
 
-def _bounded(stream: IO[bytes] | gzip.GzipFile, packed: int, file: Path) -> bytes:
+def _size(archive: zipfile.ZipFile) -> int:
+    return sum(entry.file_size for entry in archive.infolist())
+
+
+def _bounded(stream: IO[bytes] | gzip.GzipFile, file: Path) -> bytes:
     """All that a packed stream holds, unless it is more than a network can be."""
-    most = _ALWAYS + _TIMES * packed
     pieces, size = [], 0
     try:
-        while size <= most and (piece := stream.read(_PIECE)):
+        while piece := stream.read(_PIECE):
             pieces.append(piece)
             size += len(piece)
+            _expect_bounded(size, file)
     except (EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelError(
             f"cannot be unpacked: {error}",
             where=str(file),
             hint="the file is cut short or damaged: fetch it again",
         ) from None
-    if size > most:
+    return b"".join(pieces)
+
+
+def _expect_bounded(size: int, file: Path) -> None:
+    packed = file.stat().st_size
+    if size > (most := _ALWAYS + _TIMES * packed):
         raise ModelError(
             f"its {packed} bytes unpack to more than {most}: no network does that", where=str(file)
         )
-    return b"".join(pieces)

@@ -31,6 +31,7 @@ from actx_katago.network.layers import (
     FeedForwardBlock,
     FixedRope,
     GpoolBlock,
+    LearnedRope,
     MatBias,
     MatMul,
     NestedBlock,
@@ -46,6 +47,12 @@ _TRAINING_ONLY = re.compile(
     r"score_belief_(offset_vector|offset_bias_vector|parity_vector)|\.renorm_|^(norm_|act_)?intermediate_"
     r"|^value_head\.(conv_(scoring|futurepos|seki)|linear_(s2|s2off|s2par|s3|smix))\."
 )
+_KINDS = re.compile(
+    r"(regular|bottlenest[23]|bottlenest2bottlenest2)(gpool)?"
+    r"|attnrope|ffnsg|bottlenest[23]transformerrope(sg)?"
+)
+"""Kinds of blocks that can be exported; some others have the same tensors, and compute something else."""
+
 _THETA = 100.0
 _METADATA_SCALE = np.float32(0.5)
 
@@ -60,8 +67,18 @@ def convert(
     if unknown:
         many = f"{len(unknown)} tensors have" if len(unknown) > 1 else "this tensor has"
         raise tensors.error(unknown[0], f"{many} no place in a network that KataGo can export")
-    order = [join(at, key) for at, layer in walk(description) for key in layer.arrays()]
-    return description, {path: tensors.weights[path] for path in order}
+    weights: Weights = {}
+    for at, layer in walk(description):
+        for name, stored in layer.arrays().items():
+            array = tensors.weights[join(at, name)]
+            shape = (
+                tuple(stored[i] for i in layer.axes) if name == "weight" and layer.axes else stored
+            )
+            if array.shape != shape:
+                expected, found = list(shape), list(array.shape)
+                raise tensors.error(at, f"expected {name} of shape {expected}, found {found}")
+            weights[join(at, name)] = array
+    return description, weights
 
 
 class _Converter:
@@ -95,11 +112,10 @@ class _Converter:
         return value
 
     def _trunk(self) -> Trunk:
-        tensors, count = self._tensors, self._stack("blocks")
+        tensors, count = self._tensors, self._count()
         channels = tensors.shape("conv_spatial.weight")[0]
         middle = self._number("mid_num_channels", channels)
         pooled = self._number("gpool_num_channels", 0)
-        logical = len(self._config.get("block_kind", ())) or count
         encoder = "metadata_encoder.linear1.weight" in tensors
         return Trunk(
             name="trunk",
@@ -114,38 +130,39 @@ class _Converter:
             linear_global=tensors.matmul("linear_global"),
             metadata_encoder=self._metadata("metadata_encoder") if encoder else None,
             blocks=tuple(self._block(f"blocks.{i}", i + 1) for i in range(count)),
-            norm_trunkfinal=self._tip("norm_trunkfinal", logical + 1),
+            norm_trunkfinal=self._tip("norm_trunkfinal", count + 1),
             act_trunkfinal=tensors.act("act_trunkfinal"),
         )
 
-    def _stack(self, at: str) -> int:
-        """The number of blocks in a stack, where the factors of their norms are beyond doubt."""
-        tensors, count = self._tensors, self._tensors.count(at)
-        halves = sum(
-            f"{at}.{i}.{part}.weight" in tensors
-            for i in range(count)
-            for part in ("q_proj", "ffn_linear1")
-        )
-        if tensors.fixed_scale and 0 < halves < count:
-            raise tensors.error(
-                at,
-                "convolutions share a stack with transformer layers, and norms have a fixed scale by"
-                " their place: it cannot be told",
-                hint="export it with KataGo, and read the .bin.gz",
-            )
+    def _count(self) -> int:
+        """The number of blocks of the trunk, after a look at the kinds that the configuration gives them."""
+        tensors, count = self._tensors, self._tensors.count("blocks")
+        kinds = self._config.get("block_kind")
+        if not isinstance(kinds, list) or len(kinds) != count:
+            found = len(kinds) if isinstance(kinds, list) else repr(kinds)[:40]
+            raise tensors.error("config", f"expected 'block_kind' of {count} blocks, found {found}")
+        for i, kind in enumerate(kinds):
+            name = kind[1] if isinstance(kind, list) and len(kind) == 2 else kind
+            if not isinstance(name, str) or not _KINDS.fullmatch(name):
+                raise tensors.error(
+                    f"blocks.{i}", f"a block of kind {repr(name)[:40]} cannot be exported"
+                )
         return count
 
     def _tip(self, at: str, place: int) -> Norm | TipNorm:
         tensors = self._tensors
         if not self._rms_tip:
             return tensors.norm(at, tensors.factor(place))
+        spatial = bool(self._config.get("trunk_rmsnorm_spatial"))
+        if spatial and self._config.get("rmsnorm_spatial_cgroup_size"):
+            raise tensors.error(at, "a norm over groups of channels cannot be exported")
         for name in ("gamma", "beta"):
             tensors.weights[f"{at}.{name}"] = tensors.flat(f"{at}.{name}")
         return TipNorm(
             name=f"model.{at}",
             channels=len(tensors.weights[f"{at}.gamma"]),
             epsilon=POINT_EPSILON,
-            spatial=int(bool(self._config.get("trunk_rmsnorm_spatial"))),
+            spatial=int(spatial),
             group=0,
         )
 
@@ -174,7 +191,7 @@ class _Converter:
 
     def _nested(self, at: str, place: int) -> NestedBlock:
         tensors, stack = self._tensors, f"{at}.blockstack"
-        count = self._stack(stack)
+        count = tensors.count(stack)
         # Attention and feed-forward are one block to KataGo's factors, and two here.
         logical = count - sum(f"{stack}.{j}.q_proj.weight" in tensors for j in range(count))
         return NestedBlock(
@@ -191,7 +208,7 @@ class _Converter:
         kv_heads = self._number("transformer_kv_heads", heads)
         if min(heads, kv_heads) < 1:
             raise tensors.error(at, f"expected heads, found {heads} and {kv_heads}")
-        rope = "rope" in str(self._config.get("block_kind", ""))
+        learned = f"{at}.rope_freqs" in tensors
         names = ("q_proj", "k_proj", "v_proj", "out_proj")
         maps = {name: tensors.matmul(f"{at}.{name}") for name in names}
         return AttentionBlock(
@@ -200,12 +217,26 @@ class _Converter:
             kv_heads=kv_heads,
             q_dim=maps["q_proj"].c_out // heads,
             v_dim=maps["v_proj"].c_out // kv_heads,
-            use_rope=int(rope),
-            learn_rope=0,
+            use_rope=1,
+            learn_rope=int(learned),
             norm1=tensors.point_norm(f"{at}.norm1"),
             **maps,
-            rope=FixedRope(name=f"model.{at}.rope_theta", theta=_THETA) if rope else None,
+            rope=self._learned_rope(at) if learned else self._fixed_rope(at),
         )
+
+    def _fixed_rope(self, at: str) -> FixedRope:
+        theta = self._config.get("rope_theta", _THETA)
+        if not isinstance(theta, (int, float)):
+            raise self._tensors.error(
+                "config", f"expected a number for 'rope_theta', found {repr(theta)[:40]}"
+            )
+        return FixedRope(name=f"model.{at}.rope_theta", theta=float(theta))
+
+    def _learned_rope(self, at: str) -> LearnedRope:
+        frequencies = self._tensors.take(f"{at}.rope_freqs", 3)
+        self._tensors.weights[f"{at}.rope.frequencies"] = frequencies
+        heads, pairs, two = frequencies.shape
+        return LearnedRope(name=f"model.{at}.rope_freqs", heads=heads, pairs=pairs, two=two)
 
     def _feed_forward(self, at: str) -> FeedForwardBlock:
         tensors = self._tensors

@@ -126,9 +126,9 @@ def read_network(path: str | Path, *, swa: bool = True) -> NetworkFile:
 def write_network(network: NetworkFile, path: str | Path) -> None:
     """Write a network where KataGo's engine can load it: ``.bin.gz``, ``.bin``, ``.txt.gz`` or ``.txt``.
 
-    What was read from a ``.bin`` or ``.bin.gz`` file comes out with the same bytes, once unpacked; the
-    packing itself may differ. Decimals are written so that they read back exactly. Raises ModelError for
-    a name that the engine refuses, or a network that does not fit together.
+    What KataGo exported to a ``.bin`` or ``.bin.gz`` file comes out with the same bytes, once unpacked;
+    the packing itself may differ. Decimals are written so that they read back exactly. Raises ModelError
+    for a name that the engine refuses, or a network that does not fit together.
     """
     path = Path(path)
     suffixes = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix

@@ -108,19 +108,21 @@ class Network(nn.Module):
         return {"policy": policy, "value": value, "score": score, "ownership": ownership}
 
     def _check_inputs(self, spatial: Tensor, global_: Tensor, meta: Tensor | None) -> None:
-        top = self.description
-        expected, found = (top.n_spatial, top.n_global), (spatial.shape[1], global_.shape[1])
-        if found != expected:
+        top, n = self.description, spatial.shape[0]
+        planes = spatial.shape[1] if spatial.ndim == 4 else 0
+        if planes != top.n_spatial or global_.shape != (n, top.n_global):
             raise ModelError(
-                f"a network of version {top.version} takes {expected[0]} planes and {expected[1]} global"
-                f" inputs (V{top.input_version} features), found {found[0]} and {found[1]}",
+                f"a network of version {top.version} takes {top.n_spatial} planes (N, {top.n_spatial}, y, x)"
+                f" and {top.n_global} globals (N, {top.n_global}), V{top.input_version} features;"
+                f" found {list(spatial.shape)} and {list(global_.shape)}",
                 hint="positions are made with V7 features, which networks take from version 8 on"
                 if top.input_version < 7
                 else "",
             )
-        given = 0 if meta is None else meta.shape[1]
-        if given != top.n_meta:
-            raise ModelError(f"the network takes {top.n_meta} metadata inputs, found {given}")
+        given = None if meta is None else list(meta.shape)
+        if given != ([n, top.n_meta] if top.n_meta else None):
+            wanted = f"{[n, top.n_meta]}" if top.n_meta else "none"
+            raise ModelError(f"expected metadata inputs {wanted}, found {given or 'none'}")
 
 
 def load_network(path: str | Path, *, swa: bool = True) -> Network:

@@ -64,7 +64,8 @@ def random_network(
     """A small network of a version with random weights, which KataGo's engine loads.
 
     ``blocks`` are of KINDS, ``channels`` a multiple of 8. ``activation`` is one of ``layers.ACTIVATIONS``; by
-    default ReLU before version 11, then Mish. ``tip`` is the last norm: ``norm``, ``rms`` or ``spatial-rms``.
+    default ReLU before version 11, then Mish. ``tip`` is the last norm: ``norm``, ``rms`` or ``spatial-rms``,
+    after which the engine takes SiLU, and which is the default there.
     ``meta`` adds a metadata encoder.
     """
     if version not in VERSIONS or channels % 8 or not set(blocks) <= set(KINDS):
@@ -72,7 +73,8 @@ def random_network(
             f"expected a version from 3 to 17, channels in eights and blocks of {', '.join(KINDS)};"
             f" found {version}, {channels} and {', '.join(blocks)}"
         )
-    kind = activation or (RELU if version < 11 else "ACTIVATION_MISH")
+    later = "ACTIVATION_MISH" if tip == "norm" else "ACTIVATION_SILU"
+    kind = activation or (RELU if version < 11 else later)
     description = _Builder(version, kind).network(blocks, channels, tip, meta=meta)
     check(description)
     return NetworkFile(description, _weights(description, seed))

@@ -25,6 +25,7 @@ POINT_EPSILON = 1e-6
 
 _TINY = 1e-20
 _FIXED_SCALE = ("fixscale", "fixbrenorm", "fixscaleonenorm")
+_NORMS = ("bnorm", "brenorm", "fixup", *_FIXED_SCALE)
 
 
 class Tensors:
@@ -36,7 +37,10 @@ class Tensors:
         self._where = where
         self._used: set[str] = set()
         self.weights: Weights = {}
-        self.fixed_scale = config.get("norm_kind") in _FIXED_SCALE
+        kind = config.get("norm_kind")
+        if kind not in _NORMS:
+            raise self.error("config", f"norms of kind {repr(kind)[:40]} cannot be exported")
+        self._fixed_scale = kind in _FIXED_SCALE
         self._center = np.float32(1 if config.get("gamma_weight_decay_center_1") else 0)
 
     def error(self, at: str, message: str, hint: str = "") -> ModelError:
@@ -74,7 +78,7 @@ class Tensors:
 
     def factor(self, place: int) -> float:
         """The fixed factor of a norm at a place of a stack, from 1 on: it stands in no tensor."""
-        return float(place**-0.5) if self.fixed_scale else 1.0
+        return float(place**-0.5) if self._fixed_scale else 1.0
 
     def norm(self, at: str, factor: float = 1.0) -> Norm:
         bias = self.flat(f"{at}.beta")
@@ -105,8 +109,11 @@ class Tensors:
         weight = self.take(f"{at}.weight", 4)
         point = f"{at}1x1.weight"
         if point in self:  # RepVGG: a second kernel of one point, added in the middle
-            y, x = weight.shape[2] // 2, weight.shape[3] // 2
-            weight[:, :, y, x] += self.take(point, 4)[:, :, 0, 0]
+            added, expected = self.take(point, 4), (*weight.shape[:2], 1, 1)
+            if added.shape != expected:
+                shapes = f"{list(expected)}, found {list(added.shape)}"
+                raise self.error(point, f"expected a tensor of shape {shapes}")
+            weight[:, :, weight.shape[2] // 2, weight.shape[3] // 2] += added[:, :, 0, 0]
         weight = weight if rows is None else weight[rows]
         self.weights[f"{at}.weight"] = weight
         c_out, c_in, height, width = weight.shape
@@ -126,5 +133,5 @@ class Tensors:
         found = self._config.get("activation", "relu")
         kind = f"ACTIVATION_{str(found).upper()}"
         if kind not in ACTIVATIONS:
-            raise self.error(at, f"the activation '{found}' cannot be exported")
+            raise self.error(at, f"the activation '{str(found)[:40]}' cannot be exported")
         return Activation(name=name or f"model.{at}", kind=kind)

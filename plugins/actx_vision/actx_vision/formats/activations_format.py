@@ -23,6 +23,8 @@ class Activations(ArrayFolders[ActivationsConfig]):
     Text with more than two axes is in slices, which ``actx_vision.formats.slices.slices2tensor`` reads.
     """
 
+    names = ("activations.npy", "activations.txt", "targets.npy", "targets.txt", "classes.txt")
+
     def folder(self, path: Path, tap: TapArray, arrays: int) -> Path:
         return path if arrays == 1 else super().folder(path, tap, arrays)
 

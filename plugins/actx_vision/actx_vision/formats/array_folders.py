@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -25,8 +25,12 @@ C = TypeVar("C", bound=Config)
 class ArrayFolders(Format[C]):
     """A folder ``source/model/tap`` per array; its files take their places when all have been written.
 
-    Beside the array stand ``file_names.txt``, a line per row, and targets where there are any.
+    Beside the array stand ``file_names.txt``, a line per row, and targets where there are any. A file of an
+    earlier export that this one would not replace is refused: it would be taken for one of this export.
     """
+
+    names: ClassVar[Collection[str]]
+    """What files of an array may be called, whatever the options; ``file_names.txt`` is always there."""
 
     @abstractmethod
     def put(self, tap: TapArray, new: New) -> None:
@@ -54,7 +58,20 @@ class ArrayFolders(Format[C]):
 
                 self.put(tap, new)
                 _write_lines(new("file_names.txt"), file_names(tap))
+            self._refuse_others(run, path, files)
         return files
+
+    def _refuse_others(self, run: Run, path: Path, files: Collection[Path]) -> None:
+        """Look wherever each array may have gone, alone or as one of several."""
+        folders = {self.folder(path, run[name], arrays) for name in run.arrays for arrays in (1, 2)}
+        others = (folder / name for folder in sorted(folders) for name in self.names)
+        for other in others:
+            if other not in files and other.exists():
+                raise StoreError(
+                    "found a file of an earlier export, with other options or of other arrays",
+                    where=str(other),
+                    hint="remove it, or write this export to another folder",
+                )
 
 
 def file_names(tap: TapArray) -> list[str]:

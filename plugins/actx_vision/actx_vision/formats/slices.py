@@ -29,7 +29,7 @@ def tensor2slices(PATH: Folder, file_name: str, tensor: Any) -> None:  # noqa: N
 
     Matrices of the last two axes follow each other, with ``# New slice`` behind each.
     """
-    with atomic(Path(PATH) / file_name) as temporary:
+    with atomic(_existing(Path(PATH)) / file_name) as temporary:
         text_matrix.write(temporary, np.asarray(tensor))
 
 
@@ -129,9 +129,13 @@ def _free_names(folder: Path, kind: str, n: int) -> list[str]:
 
 def _parts(folder: Path) -> list[Path]:
     """The files of a split, in the order of their numbers."""
+    return sorted((p for p in _existing(folder).iterdir() if _PART.fullmatch(p.name)), key=_number)
+
+
+def _existing(folder: Path) -> Path:
     if not folder.is_dir():
         raise StoreError("the folder is missing", where=str(folder))
-    return sorted((p for p in folder.iterdir() if _PART.fullmatch(p.name)), key=_number)
+    return folder
 
 
 def _number(part: Path) -> int:

@@ -1,4 +1,4 @@
-"""Options of the export formats of actx-vision."""
+"""Options of the format ``stimulus-hdf5``; imports neither torch nor numpy."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class ThingsVision(ArrayFolders[Config]):
     """``source/model/tap/features.npy``, ``file_names.txt`` and, where rows have a class, ``targets.npy``."""
 
+    names = ("features.npy", "targets.npy", "classes.txt")
+
     def put(self, tap: TapArray, new: New) -> None:
         write_npy(new("features.npy"), tap, tap.shape)
         classes = targets(tap, new)

@@ -20,6 +20,7 @@ from actx_vision.models.hints import did_you_mean
 from actx_vision.models.image_model import ImageModel, Transform
 from actx_vision.models.presets import tap_presets
 from actx_vision.models.weights import (
+    check_sizes,
     fetch,
     file_name,
     find_weights,
@@ -54,7 +55,7 @@ class TimmModel(ImageModel[TimmConfig]):
         if weights == RANDOM:
             return
         file = weights if isinstance(weights, Path) else self._on_this_machine()
-        loaded = self._converted(file) if file else self._downloaded()
+        loaded = self._converted(file, module) if file else self._downloaded()
         load_strictly(module, loaded.state_dict(), str(file or self._name))
 
     def _on_this_machine(self) -> Path | None:
@@ -65,18 +66,21 @@ class TimmModel(ImageModel[TimmConfig]):
         cached = try_to_load_from_cache(repository, file) if repository else None
         return Path(cached) if isinstance(cached, str) else None
 
-    def _converted(self, file: Path) -> nn.Module:
+    def _converted(self, file: Path, module: nn.Module) -> nn.Module:
         """Timm itself turns the many forms of published files into that of its modules."""
-        overlay = {"state_dict": read_weights(file), "custom_load": False}
+        state = read_weights(file)
+        if file == self.config.weights:
+            check_sizes(state, module, str(file))
+        overlay = {"state_dict": state, "custom_load": False}
         try:
-            module: nn.Module = timm.create_model(
+            loaded: nn.Module = timm.create_model(
                 self._name, pretrained=True, pretrained_cfg_overlay=overlay
             )
         except (RuntimeError, KeyError) as error:
             raise ModelError(
                 f"the weights do not fit timm's '{self._name}': {shortened(error)}", where=str(file)
             ) from error
-        return module
+        return loaded
 
     def _downloaded(self) -> nn.Module:
         address = _address(self._pretrained)

@@ -120,6 +120,24 @@ def load_strictly(module: nn.Module, state: Mapping[str, Any], origin: str) -> N
         ) from error
 
 
+def check_sizes(state: Mapping[str, Any], module: nn.Module, origin: str) -> None:
+    """Refuse weights for pictures or texts of another size: timm and open_clip stretch them without a word.
+
+    What keeps its name must keep its number of values. Raises ModelError.
+    """
+    own = module.state_dict()
+    for key, value in state.items():
+        wanted = own.get(key, own.get(f"text.{key}"))  # files may lack the text tower's prefix
+        if wanted is None or not isinstance(value, torch.Tensor):
+            continue  # renamed by the library, or refused by it
+        if value.numel() != wanted.numel():
+            raise ModelError(
+                f"expected {key} of shape {list(wanted.shape)}, found {list(value.shape)}",
+                where=origin,
+                hint="the weights belong to a model for another size of pictures or texts, or other classes",
+            )
+
+
 def shortened(error: Exception) -> str:
     """The beginning of a message on one line: torch lists every key."""
     return " ".join(str(error).split())[:240]
