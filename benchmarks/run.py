@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("overhead", "early", "memory", "stimulus_hdf5")
+NAMES = ("overhead", "early", "memory", "stimulus_hdf5", "katago")
 
 
 def main() -> int:

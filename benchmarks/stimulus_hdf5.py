@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from actx_core import Pipeline, Run, open_run
-from actx_vision.formats.lazy_activations import load_lazy_activations
+from actx_vision import load_lazy_activations
 from actx_vision.formats.stimulus_config import StimulusHdf5Config
 from actx_vision.formats.stimulus_hdf5 import StimulusHdf5
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from actx_vision.formats.lazy_activations import (
+from actx_vision import (
     get_activation_shape,
     get_available_images,
     get_available_layers,

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from actx_core import Pipeline
-from actx_vision.formats.lazy_activations import load_lazy_activations
+from actx_vision import load_lazy_activations
 
 
 def arguments() -> argparse.Namespace:

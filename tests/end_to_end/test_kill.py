@@ -6,9 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +49,6 @@ def contents(folder: Path) -> dict[str, Any]:
         else:
             found[name] = path.read_bytes()
     return found
-
-
-@pytest.fixture
-def fast(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of syncs, and no power cut to test here."""
-    if not Path("/dev/shm").is_dir():
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 @pytest.mark.timeout(600)

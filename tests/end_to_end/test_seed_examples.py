@@ -17,7 +17,7 @@ from PIL import Image
 
 from actx_core import Pipeline, open_run
 from actx_core.cli.group import actx
-from actx_vision.formats.lazy_activations import load_lazy_activations
+from actx_vision import load_lazy_activations
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
