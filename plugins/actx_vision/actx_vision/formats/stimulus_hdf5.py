@@ -10,10 +10,11 @@ from actx_core import Format, StoreError
 from actx_vision.formats.stimulus_check import check_file, may_be_ours
 from actx_vision.formats.stimulus_config import StimulusHdf5Config
 from actx_vision.formats.stimulus_content import contents
+from actx_vision.formats.stimulus_inputs import inputs
 from actx_vision.formats.stimulus_writer import add_models
 
 if TYPE_CHECKING:
-    from actx_core import Run
+    from actx_core import Input, Run
 
 
 class StimulusHdf5(Format[StimulusHdf5Config]):
@@ -42,3 +43,6 @@ class StimulusHdf5(Format[StimulusHdf5Config]):
 
     def check(self, path: Path) -> Sequence[str]:
         return check_file(path)
+
+    def read(self, path: Path) -> Sequence[Input]:
+        return inputs(path)
