@@ -1,24 +1,29 @@
-"""What the outputs share: which array of a run is meant, its samples, and names of what a row holds."""
+"""What the outputs share: which array of a run is meant, and what is known of its rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from actx_core import ConfigError, Run, StoreError, TapArray
 from actx_katago.model.taps import HEADS, aliases
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 POSITION = "sample"
 """The kind of rows of which each is a whole position."""
 
 
 def finished(run: Run) -> None:
-    """Raise StoreError for a run without the facts that are written at its end."""
-    if not run.manifest or not run.arrays:
+    """Raise StoreError for a run that lacks rows, or the facts that are written at its end."""
+    if not (run.manifest and run.complete):
         hint = "the command that began it resumes"
-        raise StoreError("expected a finished run with arrays", where=str(run.path), hint=hint)
+        raise StoreError("expected a finished run", where=str(run.path), hint=hint)
 
 
 def pick(run: Run, name: str = "") -> TapArray:
@@ -29,13 +34,18 @@ def pick(run: Run, name: str = "") -> TapArray:
     """
     finished(run)
     array = run[_full_name(run, name)]
+    expect_positions(array)
+    return array
+
+
+def expect_positions(array: TapArray) -> None:
+    """Raise StoreError for an array that has no row for each position."""
     if array.spec.kind != POSITION:
         raise StoreError(
             f"expected a row for each position, found one for each {array.spec.kind}",
-            where=f"{run.path}: {array.name}",
+            where=f"{array.run.path}: {array.name}",
             hint="pool the tap over y and x",
         )
-    return array
 
 
 def _full_name(run: Run, name: str) -> str:
@@ -53,7 +63,7 @@ def _full_name(run: Run, name: str) -> str:
     raise ConfigError(
         f"expected {asked}, found {len(found)}",
         where=str(run.path),
-        hint=f"--tap one of: {', '.join(found or taps)}",
+        hint=f"name one of: {', '.join(found or taps)}",
     )
 
 
@@ -65,6 +75,33 @@ def base(run: Run) -> Path:
 def samples(array: TapArray) -> dict[str, list[Any]]:
     """The columns of the samples of an array's source."""
     return dict(array.run.samples(array.spec.source).to_pydict())
+
+
+def games(rows: pa.Table) -> list[str]:
+    """Each row's game; where that is not known, its position."""
+    samples: list[str] = rows["sample"].to_pylist()
+    if "game" not in rows.column_names:
+        return samples
+    known = zip(rows["game"].to_pylist(), samples, strict=True)
+    return [game or sample for game, sample in known]
+
+
+def first(values: np.ndarray, count: int, groups: Sequence[Any] | None = None) -> np.ndarray:
+    """The rows of the smallest finite values, in their order; of equal values the first row first.
+
+    ``groups`` names a group per row, of which only one row is taken.
+    """
+    chosen: list[int] = []
+    seen: set[Any] = set()
+    values = np.where(np.isfinite(values), values, np.nan)  # which is sorted behind all others
+    for row in np.argsort(values, kind="stable"):
+        if len(chosen) == count or np.isnan(values[row]):
+            break
+        group = row if groups is None else groups[row]
+        if group not in seen:
+            seen.add(group)
+            chosen.append(int(row))
+    return np.array(chosen, np.int64)
 
 
 def number_names(axes: Sequence[str], shape: Sequence[int]) -> list[str]:
@@ -82,8 +119,3 @@ def facts(known: Mapping[str, Any]) -> str:
     if "to_move" in known:
         said.append(f"{known['to_move'] or 'colours unknown, black'} to move")
     return f"{known['sample']}\n{', '.join(said)}"
-
-
-def to_move(known: Mapping[str, Any]) -> str | None:
-    """The colour to move in a row's picture, which shows a player of unknown colour as black."""
-    return (known["to_move"] or "black") if "to_move" in known else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,55 +28,58 @@ def _common(command: _Command) -> _Command:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("position")
-@click.option("--tap", default="", help="The tap to search in, or source/model/tap.")
+@click.argument("array")
+@click.argument("query")
 @click.option("--top", default=10, show_default=True, type=click.IntRange(1), metavar="N")
 @click.option(
     "--metric",
     default="cosine",
     show_default=True,
-    type=click.Choice(["cosine", "euclidean", "correlation"]),
-    help="1 - cosine, the Euclidean distance, or 1 - Pearson's correlation.",
+    type=click.Choice(["cosine", "euclidean"]),
+    help="1 - cosine, or the Euclidean distance.",
 )
-@click.option("--different-games", is_flag=True, help="One position per game, none of its own.")
-@click.option("--same-size", is_flag=True, help="Only positions on boards of the same size.")
-@click.option("--sgf", type=click.Path(path_type=Path), help="Write the boards to an SGF file.")
+@click.option("--one-per-game", is_flag=True, help="One position per game, none of its own.")
+@click.option(
+    "--boards", type=click.Path(path_type=Path), help="Write the boards: FILE.html or FILE.sgf."
+)
 @_common
-def search(run: Path, position: str, tap: str, as_json: bool, **options: Any) -> None:
+def search(
+    run: Path, array: str, query: str, boards: Path | None, as_json: bool, **options: Any
+) -> None:
     r"""Find the positions of a run that are nearest to one position in a tap.
 
-    POSITION is the id of a sample of the run, or FILE.npz:ROW, or FILE.sgf:TURN; a position of a file
-    goes through the network as those of the run did.
+    ARRAY is a tap, another name of it, or source/model/tap. QUERY is the id of a sample of the run, or
+    FILE.npz:ROW, or FILE.sgf:TURN; a position of a file goes through the network as those of the run did.
 
     \b
     --json prints
-    {"run", "array", "position", "metric", "rows", "without_distance",
-      "nearest": [{"row", "distance", "sample", "file", "game", "turn", ...}]}
+    {"run", "array", "query", "metric", "rows", "without_distance",
+      "nearest": [{"distance", "array_row", "sample", "file", "game", ...}]}
     """
     from actx_core import open_run
     from actx_katago.outputs.arrays import pick
     from actx_katago.outputs.neighbours import find_neighbours, write_boards
 
-    array = pick(open_run(run), tap)
-    sgf: Path | None = options.pop("sgf")
-    found = find_neighbours(array, position, **options)
-    if sgf is not None:
-        write_boards(array, found, sgf)
+    _expect_ending(boards, ".html", ".sgf")
+    corpus = pick(open_run(run), array)
+    found = find_neighbours(corpus, query, **options)
+    if boards is not None:
+        write_boards(corpus, found, boards)
     if as_json:
         about = {
             "run": str(run),
-            "array": array.name,
-            "position": position,
+            "array": corpus.name,
+            "query": query,
             "metric": found.metric,
-            "rows": len(array),
+            "rows": len(corpus),
             "without_distance": found.without_distance,
             "nearest": found.nearest,
         }
-        click.echo(json.dumps(about, indent=2, ensure_ascii=False))
+        click.echo(_json(about))
         return
-    click.echo(f"{array.name}: {len(array)} positions, {found.metric} distance to {position}")
+    click.echo(f"{corpus.name}: {len(corpus)} positions, {found.metric} distance to {query}")
     if found.without_distance:
-        click.echo(f"{found.without_distance} positions have no distance: not finite, or constant")
+        click.echo(f"{found.without_distance} positions have no distance: zero or not finite")
     heads = ["distance", "sample", "game", "turn", "to_move"]
     rows = [[_word(one.get(head)) for head in heads] for one in found.nearest]
     for line in _aligned(heads, rows):
@@ -100,7 +104,7 @@ def compare(
 ) -> None:
     r"""Compare two runs position by position: the effect on each channel of a tap.
 
-    RUN_A is the baseline. Runs whose inputs are identical are refused, unless something else differs.
+    RUN_A is the baseline. Runs whose inputs are identical are refused while the network is the same.
 
     \b
     --json prints
@@ -113,8 +117,7 @@ def compare(
 
     if len(taps) > 2:
         raise ConfigError(f"expected --tap once or twice, found it {len(taps)} times")
-    if out is not None and out.suffix not in (".csv", ".parquet"):
-        raise ConfigError(f"expected a file ending in .csv or .parquet, found '{out}'")
+    _expect_ending(out, ".csv", ".parquet")
     name_a, name_b = (taps[0], taps[-1]) if taps else ("", "")
     a, b = pick(open_run(run_a), name_a), pick(open_run(run_b), name_b)
     found = compare_arrays(a, b)
@@ -131,7 +134,7 @@ def compare(
             "notes": found.notes,
             "effects": found.effects,
         }
-        click.echo(json.dumps(about, indent=2, ensure_ascii=False))
+        click.echo(_json(about))
         return
     for line in (*(f"{side}: {name}" for side, name in names.items()), *_summary(found)):
         click.echo(line)
@@ -156,6 +159,13 @@ def _summary(found: Comparison) -> Iterator[str]:
         yield from _aligned(heads, rows)
 
 
+def _expect_ending(path: Path | None, *endings: str) -> None:
+    from actx_core import ConfigError
+
+    if path is not None and path.suffix not in endings:
+        raise ConfigError(f"expected a file ending in {' or '.join(endings)}, found '{path}'")
+
+
 def _write_table(path: Path, found: Comparison) -> None:
     import pyarrow as pa
     from pyarrow import csv, parquet
@@ -169,6 +179,22 @@ def _write_table(path: Path, found: Comparison) -> None:
             csv.write_csv(table, temporary)
         else:
             parquet.write_table(table, temporary)
+
+
+def _json(about: Mapping[str, Any]) -> str:
+    """Strict JSON: what is no number is null."""
+    return json.dumps(_finite(about), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if not isfinite(value):
+            return None
+        case Mapping():
+            return {key: _finite(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_finite(one) for one in value]
+    return value
 
 
 def _word(value: Any) -> str:

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 
 from actx_core import AnalysisError, TapArray
-from actx_katago.outputs.arrays import finished, number_names, samples
+from actx_katago.outputs.arrays import number_names, samples
 
-BLOCK = 1 << 24
+BLOCK = 1 << 22
 """Bytes of rows of each array in memory at a time, about."""
 VARIES = ("komi_shown", "symmetry")
 """Columns that say how the replicates of a position differ."""
 EXECUTION = ("batch_size", "board_size", "device", "seed", "network", "layer_selection")
 """Options of a model that do not say what it computes; the network is compared by its content."""
+
+READING = {"tap", "pooling", "dtype"}
+"""Differences in what is taken of a network, which stays the same."""
 
 Key = tuple[str, int]
 """A sample and its replicate."""
@@ -52,14 +55,13 @@ def compare(a: TapArray, b: TapArray) -> Comparison:
 
     Replicates are compared one by one: where only one array has several (a sweep of komi), each of them
     with the other's row. Columns: ``pairs`` that are finite, ``mean_a``, ``mean_b``, ``difference`` (the
-    mean of b - a), ``cohen_d`` (that in standard deviations of b - a; null where these are 0),
+    mean of b - a), ``cohen_d`` (that in standard deviations of b - a; null where these are no more than
+    rounding leaves of equal differences),
     ``share_up`` and ``share_down`` (of the pairs).
 
-    Raises AnalysisError where no rows belong together, where rows have different shapes, and where nothing
-    can differ: all inputs are the same, and so are network, options, tap and pooling.
+    Raises AnalysisError where no rows belong together, or are not of the same position; where rows have
+    different shapes; and where nothing was changed: all inputs are the same, and so is the network.
     """
-    for array in (a, b):
-        finished(array.run)
     if a.spec.row_shape != b.spec.row_shape:
         raise AnalysisError(
             f"expected rows of the same shape, found {a.spec.row_shape} and {b.spec.row_shape}",
@@ -73,13 +75,14 @@ def compare(a: TapArray, b: TapArray) -> Comparison:
             where=f"{a.run.path}, {b.run.path}",
             hint="compare runs of the same positions",
         )
+    _expect_same_positions(a, b, groups)
     identical = _identical(a, b, keys_a, keys_b, groups)
     pairs = sum(len(found.a) for found in groups)
     differences = _differences(a, b)
-    if identical == pairs and not differences:
+    if identical == pairs and READING.issuperset(differences):
         raise AnalysisError(
-            f"the inputs of all {pairs} pairs are identical, and so are network, tap and pooling:"
-            " there is nothing to compare",
+            f"the inputs of all {pairs} pairs are identical, and so is the network:"
+            " nothing was changed whose effect could be measured",
             where=f"{a.run.path}, {b.run.path}",
             hint="check `counterfactual` and `path` of the sources",
         )
@@ -127,6 +130,22 @@ def _variant(array: TapArray, row: int, side: str) -> dict[str, Any]:
     """How the replicate of a row differs from others of its position."""
     known = [name for name in VARIES if name in array.rows.column_names]
     return {f"{name}_{side}": array.rows[name][row].as_py() for name in known}
+
+
+def _expect_same_positions(a: TapArray, b: TapArray, groups: Sequence[Pairs]) -> None:
+    """Raise AnalysisError where one name stands for two positions: games or turns differ."""
+    for name in ("game", "turn"):
+        if name in a.rows.column_names and name in b.rows.column_names:
+            known_a, known_b = (array.rows[name].to_pylist() for array in (a, b))
+            for found in groups:
+                for i, j in zip(found.a.tolist(), found.b.tolist(), strict=True):
+                    if known_a[i] != known_b[j]:
+                        raise AnalysisError(
+                            f"expected the same position in both, found {name} {known_a[i]}"
+                            f" and {name} {known_b[j]}",
+                            where=f"{a.run.path}, {b.run.path}: {a.rows['sample'][i]}",
+                            hint="compare runs of the same files",
+                        )
 
 
 def _identical(
@@ -187,7 +206,8 @@ def _effects(a: TapArray, b: TapArray, pairs: Pairs) -> dict[str, list[Any]]:
     for first, second, both in _blocks(a, b, pairs):
         squares += np.where(both, (second - first - mean) ** 2, 0).sum(axis=0)
     spread = np.sqrt(squares / np.where(count > 1, count - 1, np.nan))
-    varies = spread > 1e-12 * np.abs(mean)  # what rounding leaves of equal differences is no spread
+    rounding = 10 * np.finfo(np.promote_types(a.dtype, np.float16)).eps
+    varies = spread > rounding * (np.abs(sums[1]) + np.abs(sums[2])) / count
     effect = np.divide(mean, spread, out=np.full_like(mean, np.nan), where=varies)
     columns = {
         "mean_a": sums[1] / count,

@@ -13,7 +13,7 @@ class TopPositionsConfig(Config):
     """Options of ``top-positions``."""
 
     columns: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """Which channels, parts or components, by number; by default the 12 of largest variance."""
+    """Which channels, parts or components, by number; by default the 32 that vary most."""
     top: int = Field(default=12, ge=1)
     """Positions per column."""
     end: Literal["largest", "smallest", "both"] = "largest"

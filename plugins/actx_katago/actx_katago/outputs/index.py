@@ -17,8 +17,9 @@ _FILES = (".npz", ".sgf", ".sgfs")
 
 @dataclass(frozen=True)
 class Index:
-    """A line per row: path, then the row in an npz file or the turn of a game, then what tells rows apart.
+    """A line per row: path, then the row in an npz file or the turn of a game.
 
+    Where these do not tell rows apart, ``columns`` go on with the replicate, and with the sample.
     ``inputs_sha256`` is the digest of the digests of all rows' inputs; None where these are not known.
     """
 
@@ -32,7 +33,7 @@ class Index:
 
 
 def row_index(array: TapArray) -> Index:
-    """The index of an array. Raises StoreError where its rows are no positions from files."""
+    """The index of an array of positions. Raises StoreError where these do not come from files."""
     table = samples(array)
     number = next((name for name in ("row", "turn") if name in table), None)
     if number is None or "file" not in table:
@@ -41,7 +42,7 @@ def row_index(array: TapArray) -> Index:
             where=array.name,
             hint="use the source selfplay or sgf",
         )
-    keys = list(zip(table["sample"], table["replicate"], strict=True))
+    keys = zip(table["sample"], table["replicate"], strict=True)
     places = {key: i for i, key in enumerate(keys)}
     rows = {name: array.rows[name].to_pylist() for name in ("sample", "replicate")}
     found = [places[key] for key in zip(rows["sample"], rows["replicate"], strict=True)]
@@ -50,12 +51,10 @@ def row_index(array: TapArray) -> Index:
         "path": [_line(root / table["file"][i]) for i in found],
         number: [table[number][i] for i in found],
     }
-    if number == "turn":  # a file may hold several games
-        columns["sample"] = [_line(sample) for sample in rows["sample"]]
     if any(rows["replicate"]):
         columns["replicate"] = rows["replicate"]
-    for axis in array.tap.stored.varying:
-        columns[axis] = array.rows[axis].to_pylist()
+    if len(set(zip(*columns.values(), strict=True))) < len(found):  # games of one file
+        columns["sample"] = [_line(sample) for sample in rows["sample"]]
     digests = [table["sha256"][i] if "sha256" in table else None for i in found]
     known = all(digests)
     digest = hashlib.sha256("\n".join(map(str, digests)).encode()).hexdigest() if known else None
@@ -68,10 +67,10 @@ def _root(array: TapArray) -> Path:
     parts = path.parts
     wild = next((i for i, part in enumerate(parts) if set(part) & set("*?[")), None)
     if wild is not None and not path.exists():
-        root = Path(*parts[:wild])
-    else:
-        root = path.parent if path.is_file() or path.suffix.lower() in _FILES else path
-    return root.resolve()
+        path = Path(*parts[:wild])
+    elif not path.is_dir() and path.suffix.lower() in _FILES:
+        path = path.parent
+    return path.resolve()
 
 
 def _line(text: Path | str) -> str:

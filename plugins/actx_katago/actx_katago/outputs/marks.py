@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from actx_core import Preview
+from actx_katago.outputs.arrays import facts
 from actx_katago.positions.picture import STEP
 
 Point = tuple[int, int]
@@ -24,17 +26,6 @@ class Board:
     black: tuple[Point, ...]
     white: tuple[Point, ...]
     last: Point | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Diagram:
-    """A position as it is shown: ``to_move`` is black, white or unknown, ``marked`` points get a square."""
-
-    board: Board
-    name: str
-    comment: str
-    to_move: str | None = None
-    marked: Sequence[Point] = ()
 
 
 def read_board(preview: Preview | None) -> Board | None:
@@ -56,29 +47,58 @@ def read_board(preview: Preview | None) -> Board | None:
     return Board((int(size[2]) // STEP, int(size[1]) // STEP), black, white, last)
 
 
-def write_collection(diagrams: Iterable[Diagram]) -> str:
-    """SGF (FF[4]) with a game per diagram: stones as setup, a triangle on the last move, a comment."""
-    return "".join(f"{_game(diagram)}\n" for diagram in diagrams)
+def write_game(
+    board: Board,
+    known: Mapping[str, Any],
+    *,
+    name: str,
+    comment: str,
+    marked: Sequence[Point] = (),
+) -> str:
+    """A position as a game of one node in SGF (FF[4]): stones as setup, who is to move, komi, rules.
 
-
-def _game(diagram: Diagram) -> str:
-    board = diagram.board
+    ``known`` are the columns of its row. A triangle is on the last move, labels 1, 2, … on ``marked``; the
+    comment ends with what the row says of itself. A player of unknown colour is black, as in the picture.
+    """
     y, x = board.size
-    head = f"(;FF[4]GM[1]CA[UTF-8]AP[actx]SZ[{x if x == y else f'{x}:{y}'}]"
-    parts = [head, _text("GN", " ".join(diagram.name.split()))]
-    parts += [_points("AB", board.black), _points("AW", board.white)]
-    if diagram.to_move in ("black", "white"):
-        parts.append(f"PL[{diagram.to_move[0].upper()}]")
-    marked = [point for point in diagram.marked if point != board.last]  # one mark on a point
-    parts += [_points("TR", [board.last] if board.last else []), _points("SQ", marked)]
-    return "".join([*parts, _text("C", diagram.comment), ")"])
+    to_move = known.get("to_move") or "black"
+    labels = [f"{_place(point)}:{i}" for i, point in enumerate(marked, 1)]
+    values: dict[str, Sequence[str]] = {
+        "SZ": [f"{x}" if x == y else f"{x}:{y}"],
+        "GN": [_text(" ".join(name.split()))],
+        "KM": [f"{known['komi']:g}"] if known.get("komi") is not None else [],
+        "RU": [_text(known["rules"])] if known.get("rules") else [],
+        "AB": [_place(point) for point in sorted(board.black)],
+        "AW": [_place(point) for point in sorted(board.white)],
+        "PL": [str(to_move)[0].upper()],
+        "TR": [_place(board.last)] if board.last else [],
+        "LB": labels,
+        "C": [_text(f"{comment}\n{facts(known)}")],
+    }
+    texts = (key + "".join(f"[{v}]" for v in found) for key, found in values.items() if found)
+    return f"(;FF[4]GM[1]CA[UTF-8]AP[actx]{''.join(texts)})\n"
 
 
-def _points(name: str, points: Sequence[Point]) -> str:
-    places = "".join(f"[{chr(97 + x)}{chr(97 + y)}]" for y, x in sorted(points))
-    return f"{name}{places}" if places else ""
+def as_drawn(points: Sequence[Point], known: Mapping[str, Any]) -> Sequence[Point]:
+    """Points as they lie on the picture: it shows replicate 0, of which other symmetries are turned."""
+    return () if known.get("replicate") and known.get("symmetry") else points
 
 
-def _text(name: str, text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("]", "\\]")
-    return f"{name}[{escaped}]"
+def own_point(known: Mapping[str, Any]) -> Sequence[Point]:
+    """The point that a row is about, if it is about one."""
+    if known.get("y") is None or known.get("x") is None:
+        return ()
+    return as_drawn([(int(known["y"]), int(known["x"]))], known)
+
+
+def point_name(point: Point, size: tuple[int, int]) -> str:
+    """``D4``: columns skip I, row 1 is lowest."""
+    return f"{'ABCDEFGHJKLMNOPQRST'[point[1]]}{size[0] - point[0]}"
+
+
+def _place(point: Point) -> str:
+    return f"{chr(97 + point[1])}{chr(97 + point[0])}"
+
+
+def _text(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("]", "\\]")

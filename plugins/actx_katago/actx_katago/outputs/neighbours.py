@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
-from actx_core import StoreError, TapArray, atomic
-from actx_katago.outputs.arrays import facts, to_move
-from actx_katago.outputs.marks import Diagram, read_board, write_collection
+from actx_core import Preview, StoreError, TapArray, atomic
+from actx_katago.outputs.arrays import facts, first, games
+from actx_katago.outputs.marks import read_board, write_game
 from actx_katago.outputs.query import Query, find_query, run_source
-from actx_katago.outputs.search import Metric, distances, nearest
+from actx_katago.outputs.search import Metric, distances
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 14px/1.4 sans-serif; margin: 2em; }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, 15em); gap: 1.5em; }}
+figure {{ margin: 0; }}
+figcaption {{ white-space: pre-line; overflow-wrap: anywhere; }}
+</style>
+<h1>{title}</h1>
+<main>
+{figures}
+</main>
+</html>
+"""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What a search found: for each row its number, distance and columns, the nearest first."""
+    """What a search found, the nearest first: of each row its columns, distance and ``array_row``."""
 
     query: Query
     metric: Metric
@@ -32,56 +49,66 @@ def find_neighbours(
     *,
     top: int = 10,
     metric: Metric = "cosine",
-    different_games: bool = False,
-    same_size: bool = False,
+    one_per_game: bool = False,
 ) -> Neighbours:
     """Search an array for a position, which ``find_query`` explains; a position of the run is not its own.
 
-    ``different_games``: at most one row per game, and none of the position's game, where games are known.
+    ``one_per_game``: at most one row of each game, and none of the position's own, where games are known.
     """
     query = find_query(array, position)
-    known = {name: array.rows[name].to_pylist() for name in ("sample", "board_y", "board_x")}
-    among = np.ones(len(array), bool)
-    if query.row is not None:
-        among &= np.array([sample != query.sample for sample in known["sample"]])
-    if same_size:
-        size = query.columns["board_y"], query.columns["board_x"]
-        boards = zip(known["board_y"], known["board_x"], strict=True)
-        among &= np.array([board == size for board in boards])
-    groups = None
-    if different_games:
-        games = array.rows["game"].to_pylist()
-        groups = [g or sample for g, sample in zip(games, known["sample"], strict=True)]
-        among &= np.array([group != query.columns.get("game") for group in groups])
     found = distances(array, query.vector, metric)
-    rows, values = nearest(found, top=top, among=among, groups=groups)
+    without_distance = int(np.isnan(found).sum())
+    if query.row is not None:
+        found[pc.equal(array.rows["sample"], query.sample).to_numpy()] = np.nan
+    groups = games(array.rows) if one_per_game else None
+    if groups is not None:
+        found[np.array([game == query.columns.get("game") for game in groups])] = np.nan
+    rows = first(found, top, groups)
     columns = array.rows.take(rows).to_pylist()
     lines = [
-        {"row": row, "distance": value, **{k: v for k, v in known.items() if k != "row"}}
-        for row, value, known in zip(rows.tolist(), values.tolist(), columns, strict=True)
+        {**known, "distance": float(found[row]), "array_row": row}
+        for row, known in zip(rows.tolist(), columns, strict=True)
     ]
-    return Neighbours(query, metric, lines, int((~np.isfinite(found)).sum()))
+    return Neighbours(query, metric, lines, without_distance)
 
 
 def write_boards(array: TapArray, found: Neighbours, path: Path) -> None:
-    """Write an SGF collection: the position that was looked for, then those found, nearest first.
+    """Write the position that was looked for, then those found: .sgf, or else a page of pictures.
 
     Raises StoreError where a position's file is not there any more.
     """
-    query = found.query
-    ids = [str(one["sample"]) for one in found.nearest]
-    previews = [query.preview, *run_source(array).preview(ids)]
-    columns = [{**query.columns, "sample": query.sample}, *found.nearest]
-    diagrams = []
-    for rank, (preview, known) in enumerate(zip(previews, columns, strict=True)):
-        board = read_board(preview)
-        if board is None:
-            raise StoreError("the position cannot be drawn any more", where=str(known["sample"]))
-        name, text = "the position", facts(known)
-        if rank:
-            name = f"{rank} of {len(ids)}"
-            text = f"{found.metric} distance {known['distance']:.6g}\n{text}"
-        diagrams.append(Diagram(board, name, text, to_move(known)))
+    shown = list(_shown(array, found))
+    if path.suffix == ".sgf":
+        text = "".join(_sgf_games(shown))
+    else:
+        title = escape(f"{array.name}: nearest to {found.query.sample}")
+        text = _PAGE.format(title=title, figures="\n".join(_figures(shown)))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
-        temporary.write_text(write_collection(diagrams), "utf-8", newline="\n")
+        temporary.write_text(text, "utf-8", newline="\n")
+
+
+def _shown(array: TapArray, found: Neighbours) -> Iterator[tuple[Preview, Mapping[str, Any], str]]:
+    """(picture, columns, what it is) of each position, that which was looked for first."""
+    query = found.query
+    previews = run_source(array).preview([str(one["sample"]) for one in found.nearest])
+    columns = [{**query.columns, "sample": query.sample}, *found.nearest]
+    for rank, known in enumerate(columns):
+        preview = previews[rank - 1] if rank else query.preview
+        if preview is None:
+            raise StoreError("the position cannot be drawn any more", where=str(known["sample"]))
+        distance = f"{rank}: {found.metric} distance {known['distance']:.6g}" if rank else "query"
+        yield preview, known, distance
+
+
+def _figures(shown: Sequence[tuple[Preview, Mapping[str, Any], str]]) -> Iterator[str]:
+    for preview, known, name in shown:
+        caption = escape(f"{name}\n{facts(known)}")
+        yield f"<figure>{preview.data!s}<figcaption>{caption}</figcaption></figure>"
+
+
+def _sgf_games(shown: Sequence[tuple[Preview, Mapping[str, Any], str]]) -> Iterator[str]:
+    for preview, known, name in shown:
+        board = read_board(preview)
+        assert board is not None  # the sources of positions draw boards
+        yield write_game(board, known, name=name, comment=name)

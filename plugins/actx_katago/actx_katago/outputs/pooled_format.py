@@ -15,19 +15,20 @@ import numpy as np
 
 from actx_core import Config, Format, Run, StoreError, TapArray, atomic, sha256_file
 from actx_katago.model.taps import HEADS
-from actx_katago.outputs.arrays import POSITION, finished
+from actx_katago.outputs.arrays import expect_positions, finished
 from actx_katago.outputs.index import Index, row_index
 
 INDEX = "pos_index_to_npz.txt"
 META = "pooled_meta.json"
 _STREAM = re.compile(r"trunk_after_block(\d+)")
+_BOARD = {"y", "x"}
 
 
 class KatagoPooled(Format[Config]):
     """``pooled_TAP.npy`` (rows, channels), ``pooled_meta.json`` and ``pos_index_to_npz.txt`` in a folder.
 
-    The stream ``trunk_after_block9`` is ``pooled_trunk_block_9.npy``, a head is ``value.npy``. One array,
-    with heads of the same rows, is one folder; several are a folder ``source/model/tap`` each.
+    The stream ``trunk_after_block9`` is ``pooled_trunk_block_9.npy``; the heads of the same network are
+    beside, as they are: ``value.npy``. Several pooled taps are a folder ``source/model/tap`` each.
     """
 
     def write(self, run: Run, path: Path) -> Sequence[Path]:
@@ -39,31 +40,49 @@ class KatagoPooled(Format[Config]):
         with ExitStack() as stack:
             for folder, arrays in _folders(run, path).items():
                 folder.mkdir(parents=True, exist_ok=True)
-                names = [*(_file_name(a) for a in arrays), INDEX, META]
+                names = [*map(_file_name, arrays), INDEX, META]
                 new = {name: stack.enter_context(atomic(folder / name)) for name in names}
                 for array in arrays:
                     _write_npy(new[_file_name(array)], array)
                 index = row_index(arrays[0])
                 new[INDEX].write_text(index.text(), "utf-8", newline="\n")
-                about = _meta(arrays, index, new)
+                about = _meta(arrays[0], index, new)
                 new[META].write_text(f"{json.dumps(about, indent=2)}\n", "utf-8", newline="\n")
                 files += [folder / name for name in names]
         return files
 
 
 def _folders(run: Run, path: Path) -> Mapping[Path, Sequence[TapArray]]:
-    """The arrays of each folder, all of the same rows; what the folder is about comes first."""
+    """The arrays of each folder: a pooled tap, and the heads of its cell.
+
+    Raises StoreError for a tap that is not pooled to one vector per position, and where none is.
+    """
     arrays = [run[name] for name in run.arrays]
-    arrays.sort(key=_is_head)
-    first = arrays[0]
-    beside = all(
-        _is_head(a) and a.cell.id == first.cell.id and a.rows.equals(first.rows) for a in arrays[1:]
-    )
-    if beside:
-        return {path: arrays}
-    places = ((a.spec.source, a.spec.model, a.spec.tap) for a in arrays)
-    folders = [path.joinpath(*(quote(part, safe="") for part in place)) for place in places]
-    return {folder: [array] for folder, array in zip(folders, arrays, strict=True)}
+    pooled = [array for array in arrays if not _is_head(array)]
+    if not pooled:
+        what = f"expected a pooled tap, found only heads: {', '.join(run.arrays)}"
+        raise StoreError(what, where=str(run.path), hint="tap a stream such as trunk_after_block9")
+    for array in arrays:
+        expect_positions(array)
+    for array in pooled:
+        if not array.tap.pool and _BOARD & set(array.axes):
+            raise StoreError(
+                f"expected a vector per position, found the axes {list(array.axes[1:])}",
+                where=f"{run.path}: {array.name}",
+                hint="pool the tap over y and x",
+            )
+    return {
+        _folder(array, path, len(pooled)): [
+            array,
+            *(head for head in arrays if _is_head(head) and head.cell.id == array.cell.id),
+        ]
+        for array in pooled
+    }
+
+
+def _folder(array: TapArray, path: Path, count: int) -> Path:
+    place = (array.spec.source, array.spec.model, array.spec.tap)
+    return path.joinpath(*(quote(part, safe="") for part in place)) if count > 1 else path
 
 
 def _is_head(array: TapArray) -> bool:
@@ -78,10 +97,12 @@ def _file_name(array: TapArray) -> str:
 
 
 def _write_npy(path: Path, array: TapArray) -> None:
+    """A head in its own shape, anything else as (rows, channels)."""
+    rows, *shape = array.shape
     about = {
         "descr": np.lib.format.dtype_to_descr(array.dtype),
         "fortran_order": False,
-        "shape": array.shape,
+        "shape": (rows, *shape) if _is_head(array) else (rows, prod(shape)),
     }
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, about)
@@ -89,22 +110,20 @@ def _write_npy(path: Path, array: TapArray) -> None:
             file.write(np.ascontiguousarray(block).data)
 
 
-def _meta(arrays: Sequence[TapArray], index: Index, new: Mapping[str, Path]) -> dict[str, Any]:
-    """What a reader needs to know of the first array, and the digests of all files."""
-    array = arrays[0]
+def _meta(array: TapArray, index: Index, new: Mapping[str, Path]) -> dict[str, Any]:
+    """What a reader needs to know of the pooled array, and the digests of all files."""
     cell, tap = array.cell, array.tap.tap
-    sizes = dict(zip(tap.axes[1:], tap.shape, strict=True))
+    sizes = zip(tap.axes[1:], tap.shape, strict=True)
     about = array.run.manifest["cells"][cell.id]["model"]["facts"]
     return {
         "date": array.run.manifest["timings"]["written"],
         "source_model": cell.request["model"].get("network", cell.model),
         "layer": array.spec.tap,
         "positions": len(array),
-        "original_channels": sizes.get("channel", 1),
+        "original_channels": prod(n for axis, n in sizes if axis not in _BOARD and n),
         "pooled_channels": prod(array.spec.row_shape),
         "pooling_method": "; ".join(map(_words, array.tap.pool)) or "none",
         "batch_size": cell.batch_size,
-        "rows": array.spec.kind if array.spec.kind != POSITION else "position",
         "axes": list(array.axes),
         "index_columns": list(index.columns),
         "network_sha256": about.get("network", {}).get("sha256"),

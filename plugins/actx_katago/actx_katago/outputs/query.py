@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=Config)
 
-ON_POINTS = {"stone", "ownership", "policy"}
+ON_POINTS = {"stone", "ownership", "policy", "y", "x"}
 """Columns of points: rows kept by them are pooled from a part of the board."""
 
 
