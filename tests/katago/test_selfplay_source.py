@@ -96,11 +96,28 @@ def test_columns_and_targets(folder: Path, nine: list[Inputs]):
         assert np.allclose(points["policy"], share[:-1].reshape(9, 9))
 
 
-def test_the_encore_says_no_colour(tmp_path: Path, nine: list[Inputs], write_rows: Write):
-    globals_ = np.stack([board.globals for board in nine[:2]])
-    globals_[1, 12] = 1
-    write_rows(tmp_path / "a.npz", nine[:2], 9, globalInputNC=globals_)
-    assert [s.columns["to_move"] for s in selfplay(tmp_path).listing()] == ["black", None]
+def test_a_game_that_begins_in_the_encore_says_no_colour(
+    tmp_path: Path, nine: list[Inputs], write_rows: Write
+):
+    arrays = write_rows(tmp_path / "a.npz", nine[:3], 9)
+    globals_, targets = arrays["globalInputNC"].copy(), arrays["globalTargetsNC"].copy()
+    globals_[1:, 12] = 1
+    targets[2, 55] = 1  # the kind of such games; the second row has only come to the encore
+    write_rows(tmp_path / "a.npz", nine[:3], 9, globalInputNC=globals_, globalTargetsNC=targets)
+    told = [s.columns["to_move"] for s in selfplay(tmp_path).listing()]
+    assert told == ["black", "white", None]
+
+
+def test_a_damaged_turn_is_the_rows_own_error(
+    tmp_path: Path, nine: list[Inputs], write_rows: Write
+):
+    targets = write_rows(tmp_path / "a.npz", nine[:3], 9)["globalTargetsNC"].copy()
+    targets[1, 51] = np.nan
+    write_rows(tmp_path / "a.npz", nine[:3], 9, globalTargetsNC=targets)
+    first, second, _ = selfplay(tmp_path).listing()
+    assert first.load().size == (9, 9)
+    with pytest.raises(SourceError, match="a global target is not finite"):
+        second.load()
 
 
 def test_metadata_comes_along(tmp_path: Path, nine: list[Inputs], write_rows: Write):

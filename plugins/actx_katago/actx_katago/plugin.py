@@ -67,10 +67,17 @@ def actx_formats() -> Iterator[Component]:
         "actx_katago.outputs.pooled_format:KatagoPooled",
         "pooled_TAP.npy, pooled_meta.json and pos_index_to_npz.txt, as pooling scripts leave them.",
     )
+    yield Component(
+        "katago-sgf",
+        "actx_katago.outputs.groups_format:KatagoSgf",
+        "The positions of each cluster or part that analyses found, as SGF files with marks.",
+    )
 
 
 @hookimpl
 def actx_commands() -> Iterator[Component]:
     yield Component(
-        "katago", "actx_katago.commands:katago", "Look at a KataGo network: actx katago info NET."
+        "katago",
+        "actx_katago.commands:katago",
+        "KataGo networks and positions: info, search, compare.",
     )

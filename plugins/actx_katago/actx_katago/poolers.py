@@ -58,7 +58,7 @@ class At(Pooler):
         if not there.all():
             keep = xp.asarray(there.reshape(-1, *[1] * (found.ndim - 1)), device=where)
             found = xp.where(keep, found, xp.asarray(np.nan, dtype=found.dtype, device=where))
-        return Activation(found, _axes(activation))
+        return Activation(found, _axes(activation), _other_mask(activation))
 
     def _places(self, columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """y, x and whether the point exists, for each position."""
@@ -82,6 +82,13 @@ class Chains(Pooler):
 
     def tap(self, tap: Tap) -> Tap:
         rest = _rest(tap)
+        if rest.varying:
+            raise TapError(
+                f"expected no size but those of 'y' and 'x' to differ between boards, found"
+                f" {list(rest.varying)}",
+                where=tap.name,
+                hint="pool those axes first, or set board_size",
+            )
         sizes = dict(zip(tap.axes[1:], tap.shape, strict=True))
         y, x = sizes["y"], sizes["x"]
         return replace(
@@ -150,8 +157,7 @@ def _rest(tap: Tap) -> Tap:
             hint="tap a convolution or a stream of the trunk, or write pool = []",
         )
     rest = {axis: n for axis, n in sizes.items() if axis not in ("y", "x")}
-    kind = tap.kind if None in rest.values() else ""
-    return replace(tap, axes=("sample", *rest), shape=tuple(rest.values()), kind=kind)
+    return replace(tap, axes=("sample", *rest), shape=tuple(rest.values()), kind="")
 
 
 def _axes(activation: Activation) -> tuple[str, ...]:
@@ -171,6 +177,17 @@ def _points_first(xp: Any, activation: Activation) -> tuple[Any, np.ndarray]:
     if activation.mask is not None:
         real &= activation.mask.transpose(order).reshape(*_sizes(activation.mask, order)).any(-1)
     return xp.reshape(array, (n, y * x, *rest)), real.reshape(n, y * x)
+
+
+def _other_mask(activation: Activation) -> np.ndarray | None:
+    """What is real along the axes after pooling the board away: what attention reaches are points, too."""
+    import numpy as np
+
+    if activation.mask is None:
+        return None
+    order = [activation.axes.index(axis) for axis in ("y", "x", *_axes(activation))]
+    mask = np.asarray(activation.mask.transpose(order).any(axis=(0, 1)))
+    return None if mask.all() else mask
 
 
 def _sizes(mask: np.ndarray, order: tuple[int, ...]) -> tuple[int, ...]:

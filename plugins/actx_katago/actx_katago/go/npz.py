@@ -207,8 +207,13 @@ class TrainingFile:
         The file does not tell: self-play begins with Black, but for games of type 1, which begin in the
         encore. Handicap stones are set up before turn 0.
         """
-        colour = 1 + self.column("turn").astype(np.int64) % 2
-        return np.where(self.column("game_type") == 1, 0, colour)
+        return np.where(self.column("game_type") == 1, 0, 1 + self.turns % 2)
+
+    @cached_property
+    def turns(self) -> NDArray[np.int64]:
+        """How many moves were played before each row (N,); meaningless in rows that are damaged."""
+        with np.errstate(invalid="ignore"):
+            return self.column("turn").astype(np.int64)
 
     def ownership(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32] | None:
         """Who owned each point in the end (N, L, L): 1 the player to move, -1 the other; NaN where unknown.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from actx_core import SourceError
-from actx_katago.go.npz import BINARY, GLOBAL, TrainingFile, board_sizes
+from actx_katago.go.npz import BINARY, TrainingFile, board_sizes
 from actx_katago.go.validate import validate_rows
 from actx_katago.positions.config import SelfplayConfig
 from actx_katago.positions.inputs import Inputs
@@ -43,8 +43,7 @@ class Selfplay(Positions[SelfplayConfig]):
     """Rows in the order of their files: ``FILE:ROW`` is a row's id.
 
     Columns: file, row, game (hash), turn, to_move, board_y, board_x, and the targets asked for. The files do
-    not say the colour: ``to_move`` is black on even turns, as in all games that begin with Black; none in
-    the encore.
+    not say the colour: ``to_move`` follows from the turn, and is none in games that begin in the encore.
     """
 
     endings = (".npz",)
@@ -58,15 +57,10 @@ class Selfplay(Positions[SelfplayConfig]):
         side = rows.board_len
         board = np.unpackbits(rows.array(BINARY)[:, 0], axis=1, count=side * side)
         wide, high = board_sizes(board.view(np.bool_).reshape(-1, side, side))
-        turns = rows.column("turn").astype(np.int64)
-        encore = (rows.array(GLOBAL)[:, 12:14] != 0).any(axis=1)
         columns = {
             "game": rows.hashes,
-            "turn": turns.tolist(),
-            "to_move": [
-                None if unclear else ("black", "white")[turn % 2]
-                for turn, unclear in zip(turns.tolist(), encore.tolist(), strict=True)
-            ],
+            "turn": rows.turns.tolist(),
+            "to_move": [(None, "black", "white")[colour] for colour in rows.to_move.tolist()],
             "board_y": high.tolist(),
             "board_x": wide.tolist(),
             **{target: self._target(rows, target) for target in self._scalars(rows)},

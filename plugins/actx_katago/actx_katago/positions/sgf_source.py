@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -91,10 +90,10 @@ class Sgf(Positions[SgfConfig]):
     def _turns(self, game: Game) -> Iterator[tuple[int, int]]:
         """(turn, player to move) of the positions asked for."""
         moves = game.moves
-        turns: list[int] = list(range(len(moves) + 1))
-        if sum(move.point == PASS for move in moves) > 1:  # they may have ended the game
-            with suppress(SourceError):  # an illegal move is the error of the positions behind it
-                turns = game.turns()
+        try:
+            turns = game.turns()
+        except SourceError:  # an illegal move is the error of the positions behind it
+            turns = list(range(len(moves) + 1))
         last = len(moves) if self.config.last is None else self.config.last
         for turn in turns:
             if (

@@ -1,6 +1,8 @@
 """The 8 symmetries of a board, numbered as in KataGo's engine, on named axes of any array.
 
-Of symmetry s, bit 0 flips y, then bit 1 flips x, then bit 2 exchanges y and x. Points keep what is on them.
+Of symmetry s, bit 0 flips y, then bit 1 flips x, then bit 2 exchanges y and x, on rectangles, too. 5 and 6
+are each other's inverses, all others their own. KataGo's Python counts otherwise: its 0 to 7 are the engine's
+0, 6, 3, 5, 4, 2, 7, 1.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ def changed(inputs: Inputs, config: PositionsConfig, variant: Variant) -> Inputs
     elif config.counterfactual == "history_off":
         planes, globals_ = planes.copy(), globals_.copy()
         planes[9:14], globals_[:5] = False, 0
+        globals_[14] = 0  # that a pass would end the phase is known from the past alone
         planes[15], planes[16] = planes[14], planes[14]  # as KataGo does where history is short
     elif variant.komi is not None:
         globals_ = globals_.copy()
