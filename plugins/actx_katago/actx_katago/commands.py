@@ -26,7 +26,7 @@ katago.add_command(compare)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 def info(network: Path, no_swa: bool, as_json: bool, debug: bool) -> None:
-    r"""Say what a network file holds: version, blocks, channels, parameters, inputs, taps.
+    """Say what a network file holds: version, blocks, channels, parameters, inputs, taps.
 
     \b
     --json prints
@@ -34,7 +34,7 @@ def info(network: Path, no_swa: bool, as_json: bool, debug: bool) -> None:
       "n_meta", "blocks", "channels", "block_kinds": [name], "policies",
       "parameters", "sha256", "kind", "swa",
       "taps": {"all", "stream": [name], "heads": [name], "attention": [name]}}
-    """
+    """  # noqa: D301
     facts = network_facts(network, swa=not no_swa)
     text = json.dumps(facts, indent=2, ensure_ascii=False) if as_json else _text(facts)
     click.echo(text)

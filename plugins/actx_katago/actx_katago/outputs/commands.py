@@ -46,7 +46,7 @@ def _common(command: _Command) -> _Command:
 def search(
     run: Path, array: str, query: str, boards: Path | None, as_json: bool, **options: Any
 ) -> None:
-    r"""Find the positions of a run that are nearest to one position in a tap.
+    """Find the positions of a run that are nearest to one position in a tap.
 
     ARRAY is a tap, another name of it, or source/model/tap. QUERY is the id of a sample of the run, or
     FILE.npz:ROW, or FILE.sgf:TURN; a position of a file goes through the network as those of the run did.
@@ -55,7 +55,7 @@ def search(
     --json prints
     {"run", "array", "query", "metric", "rows", "without_distance",
       "nearest": [{"distance", "array_row", "sample", "file", "game", ...}]}
-    """
+    """  # noqa: D301
     from actx_core import open_run
     from actx_katago.outputs.arrays import pick
     from actx_katago.outputs.neighbours import find_neighbours, write_boards
@@ -102,7 +102,7 @@ def search(
 def compare(
     run_a: Path, run_b: Path, taps: tuple[str, ...], out: Path | None, as_json: bool
 ) -> None:
-    r"""Compare two runs position by position: the effect on each channel of a tap.
+    """Compare two runs position by position: the effect on each channel of a tap.
 
     RUN_A is the baseline. Runs whose inputs are identical are refused while the network is the same.
 
@@ -110,7 +110,7 @@ def compare(
     --json prints
     {"a", "b", "pairs", "identical_inputs", "only_a": [sample],
       "only_b": [sample], "notes": [text], "effects": {column: [value]}}
-    """
+    """  # noqa: D301
     from actx_core import ConfigError, open_run
     from actx_katago.outputs.arrays import pick
     from actx_katago.outputs.compare import compare as compare_arrays
