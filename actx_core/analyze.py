@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from actx_core.config.load import load_dict
 from actx_core.config.pipeline import AnalysisEntry, PipelineConfig
+from actx_core.config.problems import did_you_mean
 from actx_core.contracts import Analyzer, Config, Input
 from actx_core.errors import AnalysisError, ConfigError
 from actx_core.files import clean_beside, encode, read_json, sha256_file, sha256_json, write_json
@@ -28,12 +29,14 @@ from actx_core.plan import build_source
 from actx_core.registry import registry
 from actx_core.results import Run
 from actx_core.tables import read_table, to_table, write_csv, write_table
-from actx_core.types import Preview, Result, Stage
+from actx_core.types import SAMPLE, Preview, Result, Stage
 
 Watch = Callable[[Stage], None]
 Inputs = Mapping[str, Callable[[], Input]]
 """Arrays by name, each made into an input when an analysis wants it."""
 RESULT = "result.json"
+ASSIGNMENTS = "assignments"
+"""A table with a line for each row of the input: its columns are those of the rows in a chain."""
 ALL = "all"
 """Folder of a result that is about all inputs; the name of an array has slashes, which are encoded."""
 
@@ -106,9 +109,10 @@ def _jobs(
     for entry in _ordered(entries):
         inputs = _inputs(arrays, entry, done)
         if not inputs and not lenient:
-            names = ", ".join([*arrays, *done])
             raise AnalysisError(
-                f"nothing matches on = {list(entry.on)}", where=entry.id, hint=f"there are: {names}"
+                f"nothing matches on = {list(entry.on)}",
+                where=entry.id,
+                hint=did_you_mean(entry.on[0], [*arrays, *done], "there are"),
             )
         calls = [inputs] if _many(layout, entry) else [[one] for one in inputs]
         done[entry.id] = []
@@ -235,7 +239,7 @@ def _store(result: Result, folder: Path, inputs: Sequence[Input]) -> dict[str, A
         figures[name] = f"{encode(name)}{suffix}"
     follows = [a for a in arrays.values() if a["axes"][:1] == ["row"]]
     if follows:
-        write_table(folder / "rows.parquet", inputs[0].rows)
+        write_table(folder / "rows.parquet", _rows(inputs[0].rows, result))
     return {
         "tables": tables,
         "arrays": arrays,
@@ -244,6 +248,18 @@ def _store(result: Result, folder: Path, inputs: Sequence[Input]) -> dict[str, A
         "notes": list(result.notes),
         "metrics": {name: float(value) for name, value in result.metrics.items()},
     }
+
+
+def _rows(rows: pa.Table, result: Result) -> pa.Table:
+    """The rows of the input, and as columns what the result's table of assignments says of each."""
+    told = to_table(result.tables.get(ASSIGNMENTS, {}))
+    if len(told) != len(rows):
+        return rows
+    new = [name for name in told.column_names if name not in ("row", SAMPLE)]
+    rows = rows.drop_columns([name for name in new if name in rows.column_names])
+    for name in new:
+        rows = rows.append_column(name, told[name])
+    return rows
 
 
 def _outputs(layout: Layout, entry: AnalysisEntry, inputs: Sequence[Input]) -> list[Input]:

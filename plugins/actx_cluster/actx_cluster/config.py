@@ -1,14 +1,27 @@
-"""The options of the analyzers; imports neither numpy nor scikit-learn."""
+"""Kinds of options that several analyzers share; imports neither numpy nor scikit-learn."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from actx_core import Config
+PREPROCESS = re.compile(r"none|center|zscore|l2|(pca|whiten):[1-9]\d*")
 
-Preprocess = Literal["none", "center", "zscore", "l2"]
+
+def _preprocess(value: str) -> str:
+    if not PREPROCESS.fullmatch(value):
+        raise ValueError('expected "none", "center", "zscore", "l2", "pca:N" or "whiten:N"')
+    return value
+
+
+Preprocess = Annotated[
+    str,
+    AfterValidator(_preprocess),
+    WithJsonSchema({"type": "string", "pattern": f"^({PREPROCESS.pattern})$"}),
+]
+"""What is done to the rows first: ``pca:N`` keeps N principal components, ``whiten:N`` scales them too."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -31,31 +44,24 @@ Counts = Annotated[
     AfterValidator(_different),
     WithJsonSchema({"anyOf": [_ONE, {"type": "array", "items": _ONE, "minItems": 1}]}),
 ]
+"""One number, or several different ones."""
+
+UNITS = {"B": 0, "KB": 1, "MB": 2, "GB": 3, "TB": 4}
 
 
-class KMeansConfig(Config):
-    """Options of ``kmeans``."""
-
-    k: Counts
-    """Number of clusters, or a list of them: each is fitted on its own."""
-    seed: Seed = 0
-    """Makes the result repeatable."""
-    n_init: int = Field(default=4, ge=1)
-    """Starts by k-means++, of which the one with the lowest inertia is kept."""
-    max_iter: int = Field(default=300, ge=1)
-    """Iterations of one start, at most."""
-    exemplars: int = Field(default=8, ge=0)
-    """Rows nearest each centre to show in the report."""
-    preprocess: Preprocess = "none"
-    """``center`` and ``zscore`` act on each dimension, ``l2`` gives every row unit length."""
+def _bytes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(I?)B", value.strip().upper())
+    if not found:
+        raise ValueError('expected bytes, such as "2GB" or "500MB"')
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** UNITS[f"{found[2]}B"])
 
 
-class PcaConfig(Config):
-    """Options of ``pca``."""
-
-    components: int = Field(default=10, ge=1)
-    """Components to keep, at most; fewer where rows or dimensions allow no more."""
-    seed: Seed = 0
-    """For the randomized solver, which only inputs beyond 4096 rows and dimensions need."""
-    whiten: bool = False
-    """Scale the scores of each component to unit variance."""
+Bytes = Annotated[
+    int,
+    Field(ge=1),
+    BeforeValidator(_bytes),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1}]}),
+]
+"""An amount of memory: ``"2GB"`` or a number of bytes."""

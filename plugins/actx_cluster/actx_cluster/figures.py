@@ -22,6 +22,8 @@ INK = "#7b7b7b"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c46c9f", "#c48700", "#3b94c9", "#7d66c4", "#8a7048")
 """The hues of Okabe and Ito (2008), darkened to at least 3 : 1 to both."""
 MARKERS = "os^DvPX*"
+STYLES = len(COLOURS) * len(MARKERS)
+"""After as many clusters, colours and markers repeat."""
 SHOWN_ROWS = 20_000
 NUMBERED = 40
 
@@ -56,13 +58,20 @@ def shown(count: int, seed: int) -> np.ndarray:
 
 
 def clusters(layout: Plane, labels: np.ndarray, sizes: np.ndarray) -> bytes:
-    """Rows coloured by cluster, with the cluster's number at its median, beside the clusters' sizes."""
-    figure, (left, right) = _figure(widths=(3, 1))
-    colour = labels[layout.rows]
-    for number in range(len(sizes)):
-        places = layout.places[colour == number]
-        _points(left, places, number, len(layout.rows))
-        if number < NUMBERED and len(places):
+    """Rows coloured by cluster, with the cluster's number at its median, beside the clusters' sizes.
+
+    Rows with a label below 0 are in no cluster: small and grey.
+    """
+    figure, (left, right) = canvas(widths=(3, 1))
+    shown_labels = labels[layout.rows]
+    for number in range(min(len(sizes), STYLES)):
+        mine = (shown_labels >= 0) & (shown_labels % STYLES == number)
+        points(left, layout.places[mine], number, len(layout.rows))
+    noise = layout.places[shown_labels < 0]
+    left.scatter(noise[:, 0], noise[:, 1], s=3, color=INK, linewidths=0)
+    for number in range(min(len(sizes), NUMBERED)):
+        places = layout.places[shown_labels == number]
+        if len(places):
             left.annotate(
                 str(number),
                 np.median(places, axis=0),
@@ -73,7 +82,7 @@ def clusters(layout: Plane, labels: np.ndarray, sizes: np.ndarray) -> bytes:
                 fontweight="bold",
                 bbox={
                     "boxstyle": "round,pad=0.25",
-                    "fc": _colour(number),
+                    "fc": colour(number),
                     "ec": "white",
                     "lw": 0.8,
                 },
@@ -81,12 +90,12 @@ def clusters(layout: Plane, labels: np.ndarray, sizes: np.ndarray) -> bytes:
             )
     _label_plane(left, layout.shares)
     _sizes(right, sizes)
-    return _png(figure)
+    return png(figure)
 
 
 def components(layout: Plane, ratios: np.ndarray, labels: Sequence[object] | None) -> bytes:
     """Scree plot beside the rows on the first two components, coloured by label where there are labels."""
-    figure, (left, right) = _figure(widths=(1, 1.6))
+    figure, (left, right) = canvas(widths=(1, 1.6))
     numbers = np.arange(1, len(ratios) + 1)
     left.bar(numbers, ratios, color=COLOURS[0], label="each")
     left.plot(numbers, np.cumsum(ratios), color=COLOURS[1], marker="o", ms=4, label="together")
@@ -95,18 +104,18 @@ def components(layout: Plane, ratios: np.ndarray, labels: Sequence[object] | Non
     left.yaxis.set_major_formatter(PercentFormatter(1))
     left.legend(frameon=False, labelcolor=INK)
     if labels is None:
-        _points(right, layout.places, 0, len(layout.rows))
+        points(right, layout.places, 0, len(layout.rows))
     else:
         _labelled_points(right, layout, [labels[row] for row in layout.rows])
     _label_plane(right, layout.shares)
-    return _png(figure)
+    return png(figure)
 
 
 def _labelled_points(axes: Axes, layout: Plane, labels: Sequence[object]) -> None:
     for number, value in enumerate(_ordered(labels)):
         mine = np.array([label == value for label in labels])
         # the space keeps matplotlib from hiding names that begin with an underscore
-        _points(axes, layout.places[mine], number, len(layout.rows), f" {value}"[:30])
+        points(axes, layout.places[mine], number, len(layout.rows), f" {value}"[:30])
     legend = axes.legend(
         frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9
     )
@@ -123,11 +132,12 @@ def _ordered(values: Sequence[object]) -> list[object]:
         return sorted(set(values), key=str)
 
 
-def _figure(widths: tuple[float, float]) -> tuple[Figure, tuple[Axes, Axes]]:
-    figure = Figure(figsize=(7.2, 3.9), layout="constrained")
+def canvas(widths: Sequence[float], height: float = 3.9) -> tuple[Figure, list[Axes]]:
+    """A figure of the report's width (in inches) with one plot beside another, their widths in proportion."""
+    figure = Figure(figsize=(7.2, height), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2, width_ratios=widths)
-    for axes in (left, right):
+    plots = list(figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0])
+    for axes in plots:
         axes.patch.set_alpha(0)
         axes.tick_params(colors=INK)
         axes.xaxis.label.set_color(INK)
@@ -135,15 +145,15 @@ def _figure(widths: tuple[float, float]) -> tuple[Figure, tuple[Axes, Axes]]:
         for name, spine in axes.spines.items():
             spine.set_visible(name in ("left", "bottom"))
             spine.set_color(INK)
-    return figure, (left, right)
+    return figure, plots
 
 
-def _points(axes: Axes, places: np.ndarray, number: int, total: int, label: str = "") -> None:
+def points(axes: Axes, places: np.ndarray, number: int, total: int, label: str = "") -> None:
     axes.scatter(
         places[:, 0],
         places[:, 1],
         s=float(np.clip(25_000 / total, 8, 48)),
-        color=_colour(number),
+        color=colour(number),
         marker=MARKERS[(number + number // len(COLOURS)) % len(MARKERS)],
         alpha=0.75,
         linewidths=0,
@@ -151,7 +161,8 @@ def _points(axes: Axes, places: np.ndarray, number: int, total: int, label: str 
     )
 
 
-def _colour(number: int) -> str:
+def colour(number: int) -> str:
+    """The colour of a cluster or line; they repeat after eight."""
     return COLOURS[number % len(COLOURS)]
 
 
@@ -165,7 +176,7 @@ def _label_plane(axes: Axes, shares: Sequence[float]) -> None:
 def _sizes(axes: Axes, sizes: np.ndarray) -> None:
     few = sizes[:NUMBERED]
     numbers = np.arange(len(few))
-    bars = axes.barh(numbers, few, color=[_colour(n) for n in range(len(few))])
+    bars = axes.barh(numbers, few, color=[colour(n) for n in range(len(few))])
     if len(few) <= 20:
         axes.bar_label(bars, padding=3, color=INK, fontsize=9)
         axes.set_yticks(numbers)
@@ -176,7 +187,8 @@ def _sizes(axes: Axes, sizes: np.ndarray) -> None:
     axes.set(xlabel="rows", ylabel=f"cluster{more}")
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The file's content, the same bytes each time."""
     file = BytesIO()
     with catch_warnings():
         filterwarnings("ignore", "Glyph .* missing from font")  # a label in a script it lacks

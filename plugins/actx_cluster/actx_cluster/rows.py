@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 
 from actx_cluster.config import Preprocess
+from actx_cluster.scaling import Scaler, principal
 from actx_core import AnalysisError, Input
 
 BLOCK_BYTES = 2**25
+COVARIANCE = 8192
+"""Dimensions up to which a covariance matrix is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +38,36 @@ class Moments:
 class Rows:
     """The rows of an input, each one vector of ``size`` numbers along ``axis``.
 
-    ``dtype`` is float32, or float64 where the input needs it. Raises AnalysisError for rows that have
-    several axes.
+    ``dtype`` is float32, or float64 where the input needs it. ``keep`` narrows them to some rows of the
+    input, in order; ``numbers`` are the rows' numbers in the input. Raises AnalysisError for rows that
+    have several axes.
     """
 
-    def __init__(self, data: Input) -> None:
+    def __init__(self, data: Input, keep: np.ndarray | None = None) -> None:
         if len(data.array.shape) > 2:
             raise _not_vectors(data)
         self.data = data
-        self.count, self.size = (*data.array.shape, 1)[:2]
+        self.numbers = np.arange(data.array.shape[0]) if keep is None else keep
+        self.count, self.size = len(self.numbers), (*data.array.shape, 1)[1]
         self.axis = (*data.axes, "value")[1]
         self.dtype = np.result_type(data.array.dtype, np.float32)
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """All rows in order: the place and the values of each block, as ``dtype``."""
         step = max(1, BLOCK_BYTES // max(1, 8 * self.size))
-        for start in range(0, self.count, step):
-            at = slice(start, min(start + step, self.count))
-            yield at, np.asarray(self.data.array[at], self.dtype).reshape(-1, self.size)
+        stored = self.data.array.shape[0]
+        edges = np.searchsorted(self.numbers, range(0, stored + step, step))
+        for start, (first, last) in zip(
+            range(0, stored, step), pairwise(edges.tolist()), strict=True
+        ):
+            if first < last:
+                block = self.data.array[start : min(start + step, stored)]
+                if last - first < len(block):
+                    block = block[self.numbers[first:last] - start]
+                yield (
+                    slice(first, last),
+                    np.asarray(block, self.dtype).reshape(-1, self.size),
+                )
 
     def moments(self) -> Moments:
         """One pass over all rows. Raises AnalysisError where values are not finite or all rows are equal."""
@@ -73,12 +90,7 @@ class Rows:
             mean += shift * size / count
             low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
         if broken:
-            raise AnalysisError(
-                f"{len(broken)} of {self.count} rows hold NaN or infinite values:"
-                f" {self.named(broken)}",
-                where=self.data.name,
-                hint="store the tap as float32 if it overflows float16, or leave these samples out",
-            )
+            raise self.not_finite(broken)
         constant = low == high
         if constant.all():
             raise AnalysisError(
@@ -88,43 +100,93 @@ class Rows:
             )
         return Moments(mean, squares / count, constant)
 
+    def not_finite(self, broken: Sequence[int]) -> AnalysisError:
+        """The error that names rows with NaN or infinite values."""
+        return AnalysisError(
+            f"{len(broken)} of {self.count} rows hold NaN or infinite values: {self.named(broken)}",
+            where=self.data.name,
+            hint="store the tap as float32 if it overflows float16, or leave these samples out",
+        )
+
+    def scaler(self, preprocess: Preprocess, moments: Moments) -> Scaler:
+        """The preprocessing fitted on these rows; ``pca:N`` and ``whiten:N`` take one more pass."""
+        name, _, number = preprocess.partition(":")
+        if name in ("pca", "whiten"):
+            if self.size > COVARIANCE:
+                raise AnalysisError(
+                    f'preprocess = "{preprocess}" takes at most {COVARIANCE} dimensions, found {self.size}',
+                    where=self.data.name,
+                    hint="pool the tap, or analyse the scores of a pca",
+                )
+            blocks = (block for _, block in self.blocks())
+            few = int(number)
+            return principal(blocks, moments.mean, self.count, few, whiten=name == "whiten")
+        return Scaler(
+            mean=moments.mean if name in ("center", "zscore") else None,
+            scale=moments.scale if name == "zscore" else None,
+            unit=name == "l2",
+        )
+
+    def scaled(self, scaler: Scaler) -> Iterator[tuple[slice, np.ndarray]]:
+        """All blocks, preprocessed. Raises AnalysisError for rows of zeros that shall get unit length."""
+        for at, block in self.blocks():
+            if scaler.unit and not block.any(axis=1).all():
+                zeros = (np.flatnonzero(~block.any(axis=1)) + at.start).tolist()
+                raise AnalysisError(
+                    f"rows of zeros have no direction: {self.named(zeros)}",
+                    where=self.data.name,
+                    hint='use another preprocess than "l2", or leave these samples out',
+                )
+            yield at, scaler(block)
+
     def matrix(self, preprocess: Preprocess, moments: Moments) -> np.ndarray:
         """All rows in memory, preprocessed. Raises AnalysisError for rows of zeros under ``l2``."""
-        matrix = np.empty((self.count, self.size), self.dtype)
-        for at, block in self.blocks():
-            if preprocess == "center":
-                block = block - moments.mean
-            elif preprocess == "zscore":
-                block = (block - moments.mean) / moments.scale
-            elif preprocess == "l2":
-                block = block / self._lengths(at, block)
+        return self.gathered(self.scaler(preprocess, moments))
+
+    def gathered(self, scaler: Scaler) -> np.ndarray:
+        """All rows in memory, preprocessed by a fitted scaler."""
+        matrix = np.empty((self.count, scaler.size(self.size)), self.dtype)
+        for at, block in self.scaled(scaler):
             matrix[at] = block
         return matrix
 
-    def _lengths(self, at: slice, block: np.ndarray) -> np.ndarray:
-        lengths: np.ndarray = np.linalg.norm(block.astype(np.float64), axis=1, keepdims=True)
-        if not lengths.all():
-            zeros = (np.flatnonzero(lengths[:, 0] == 0) + at.start).tolist()
-            raise AnalysisError(
-                f"rows of zeros have no direction: {self.named(zeros)}",
-                where=self.data.name,
-                hint='use another preprocess than "l2", or leave these samples out',
-            )
-        return lengths
+    def order(self, seed: int) -> np.ndarray:
+        """A seeded order of the rows that depends on what they hold, not on where they stand.
+
+        Its first m rows are a sample that stays the same when rows are shuffled. Equal rows are neighbours.
+        """
+        keys = np.concatenate([row_keys(block, seed) for _, block in self.blocks()])
+        return np.argsort(keys, kind="stable")
 
     def column(self, name: str) -> list[object] | None:
         """A column of the table of rows, if it has it."""
         table = self.data.rows
-        return table.column(name).to_pylist() if name in table.column_names else None
+        if name not in table.column_names:
+            return None
+        column = table.column(name)
+        values: list[object] = column.to_pylist()
+        return values if self.count == len(values) else [values[n] for n in self.numbers]
 
     def named(self, rows: Sequence[int], most: int = 5) -> str:
         """Some rows, by the ids of their samples, for messages."""
         samples = self.column("sample")
         names = [
-            f"sample '{samples[row]}' (row {row})" if samples else f"row {row}"
+            f"sample '{samples[row]}' (row {self.numbers[row]})"
+            if samples
+            else f"row {self.numbers[row]}"
             for row in rows[:most]
         ]
         return ", ".join(names) + (f" and {len(rows) - most} more" if len(rows) > most else "")
+
+
+def row_keys(block: np.ndarray, seed: int) -> np.ndarray:
+    """A seeded number for each row, uint64, the same for equal rows."""
+    salt = seed.to_bytes(8, "little")
+    keys = bytearray()
+    for start in range(0, len(block), 4096):
+        plain = np.ascontiguousarray(block[start : start + 4096] + 0.0)  # -0.0 equals 0.0
+        keys += b"".join(blake2b(row, digest_size=8, salt=salt).digest() for row in plain)
+    return np.frombuffer(bytes(keys), np.uint64)
 
 
 def dominant(variance: np.ndarray) -> str:

@@ -11,11 +11,12 @@ from PIL import Image
 from sklearn import cluster, decomposition, metrics
 from sklearn.datasets import load_digits
 
-import actx_cluster.pca
 import actx_cluster.rows
-from actx_cluster.config import KMeansConfig, PcaConfig
-from actx_cluster.kmeans import KMeans
-from actx_cluster.pca import Pca
+from actx_cluster.clustering.config import KMeansConfig
+from actx_cluster.clustering.kmeans import KMeans
+from actx_cluster.parts import spectrum
+from actx_cluster.parts.config import PcaConfig
+from actx_cluster.parts.pca import Pca
 from actx_core import AnalysisError
 
 
@@ -66,7 +67,7 @@ def test_wide_and_tall_inputs_are_exact(make_input, shape, offset):
 
 
 def test_beyond_the_exact_size_the_randomized_solver_is_seeded_and_said(make_input, monkeypatch):
-    monkeypatch.setattr(actx_cluster.pca, "EXACT", 40)
+    monkeypatch.setattr(spectrum, "EXACT", 40)
     generator = np.random.default_rng(1)
     array = generator.normal(size=(300, 60)) * np.geomspace(10, 0.01, 60)
     found, again = (pca(make_input(array), components=4, seed=2) for _ in range(2))
@@ -77,7 +78,8 @@ def test_beyond_the_exact_size_the_randomized_solver_is_seeded_and_said(make_inp
 
 
 def test_few_long_rows_beyond_memory_are_randomized(make_input, monkeypatch):
-    monkeypatch.setattr(actx_cluster.pca, "MEMORY", 1000)
+    monkeypatch.setattr(spectrum, "MEMORY", 1000)
+    monkeypatch.setattr(spectrum, "EXACT", 40)
     array = np.random.default_rng(2).normal(size=(20, 90)).astype("float32")
     found = pca(make_input(array), components=3)
     assert "randomized" in found.notes[0]
@@ -148,7 +150,7 @@ def test_scores_can_be_clustered(make_input):
     digits = load_digits()
     scores, axes = pca(make_input(digits.data), components=20).arrays["scores"]
     chained = make_input(scores, axes, name="pca/scores")
-    found = KMeans(KMeansConfig(k=10, n_init=2)).run([chained], Path())
+    found = KMeans(KMeansConfig(k=10, n_init=2, init="k-means++")).run([chained], Path())
     reduced = decomposition.PCA(20, svd_solver="full").fit_transform(digits.data)
     wanted = cluster.KMeans(10, n_init=2, random_state=0).fit(reduced)
     assert found.metrics["inertia_k10"] == pytest.approx(wanted.inertia_)

@@ -11,7 +11,7 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
-from actx_cluster.ward import cut, ward
+from actx_cluster.clustering.ward import cut, ward
 
 
 def clouds(n=700, d=24, seed=0):
@@ -57,8 +57,8 @@ def test_labels_are_those_of_scikit_learn():
 def test_tiles_smaller_than_the_data_change_nothing(monkeypatch):
     rows = clouds(300)
     expected = ward(rows)
-    monkeypatch.setattr("actx_cluster.ward.ROWS", 7)
-    monkeypatch.setattr("actx_cluster.ward.COLUMNS", 11)
+    monkeypatch.setattr("actx_cluster.clustering.ward.ROWS", 7)
+    monkeypatch.setattr("actx_cluster.clustering.ward.COLUMNS", 11)
     assert np.allclose(ward(rows)[:, 2], expected[:, 2], rtol=1e-5)
 
 

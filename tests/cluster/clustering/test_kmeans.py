@@ -10,25 +10,29 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 from sklearn import cluster, metrics
-from sklearn.datasets import load_digits
 
-import actx_cluster.fit
-from actx_cluster.config import KMeansConfig
-from actx_cluster.kmeans import KMeans
+import actx_cluster.clustering.kmeans
+import actx_cluster.rows
+from actx_cluster.clustering.config import KMeansConfig
+from actx_cluster.clustering.kmeans import KMeans
 from actx_core import AnalysisError
 
 
+def starts_of_scikit_learn(matrix, k, seeds):
+    return min(
+        cluster.KMeans(k, n_init=1, random_state=seed).fit(matrix).inertia_ for seed in range(seeds)
+    )
+
+
 def kmeans(data, tmp_path=Path(), **options):
+    options.setdefault("stability", 0)
     return KMeans(KMeansConfig(**options)).run([data], tmp_path)
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return load_digits()
-
-
 def test_it_finds_the_solution_of_scikit_learn_on_digits(make_input, digits):
-    found = kmeans(make_input(digits.data), k=10, seed=3, n_init=2)
+    found = kmeans(
+        make_input(digits.data), k=10, seed=3, n_init=2, init="k-means++", silhouette="exact"
+    )
     wanted = cluster.KMeans(10, n_init=2, random_state=3).fit(digits.data)
 
     labels = np.array(found.tables["assignments"]["cluster_k10"])
@@ -41,6 +45,59 @@ def test_it_finds_the_solution_of_scikit_learn_on_digits(make_input, digits):
     assert axes == ("cluster", "channel")
     means = np.stack([digits.data[labels == number].mean(axis=0) for number in range(10)])
     np.testing.assert_allclose(centers, means, atol=1e-9)
+
+
+def test_from_the_same_centres_it_is_scikit_learns(digits):
+    start = digits.data[:7]
+    found = KMeans(KMeansConfig(k=7))._lloyd(digits.data, 7, start)
+    wanted = cluster.KMeans(7, init=start, n_init=1).fit(digits.data)
+    assert (found.labels_ == wanted.labels_).all()
+    np.testing.assert_allclose(found.cluster_centers_, wanted.cluster_centers_, atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [10, 40])
+def test_centres_of_leaders_are_as_good_a_start_as_five_draws(analyse, make_input, digits, k):
+    found = analyse(KMeans, KMeansConfig, make_input(digits.data), k=k, silhouette=0)
+    assert found.metrics[f"inertia_k{k}"] <= 1.005 * starts_of_scikit_learn(digits.data, k, 5)
+
+
+@pytest.mark.parametrize("init", ["leaders", "k-means++", "random"])
+@pytest.mark.parametrize("algorithm", ["lloyd", "minibatch", "bisecting"])
+def test_every_algorithm_finds_separated_clusters(analyse, make_input, separated, algorithm, init):
+    rows, truth = separated
+    found = analyse(
+        KMeans, KMeansConfig, make_input(rows), k=12, algorithm=algorithm, init=init, silhouette=0
+    )
+    labels = found.tables["assignments"]["cluster_k12"]
+    least = 0.95 if init == "leaders" and algorithm != "bisecting" else 0.6
+    assert metrics.adjusted_rand_score(truth, labels) > least
+    assert found.arrays["centers_k12"][0].shape == (12, 24)
+
+
+def test_the_result_is_the_same_for_shuffled_rows(analyse, make_input, digits):
+    order = np.random.default_rng(3).permutation(1797)
+    found, shuffled = (
+        analyse(KMeans, KMeansConfig, make_input(rows), k=9, silhouette=100)
+        for rows in (digits.data, digits.data[order])
+    )
+    labels = np.array(found.tables["assignments"]["cluster_k9"])
+    assert (labels[order] == shuffled.tables["assignments"]["cluster_k9"]).all()
+    assert found.metrics == pytest.approx(shuffled.metrics)
+
+
+def test_minibatch_reads_blocks_and_comes_near_to_exact(analyse, make_input, digits, monkeypatch):
+    monkeypatch.setattr(actx_cluster.rows, "BLOCK_BYTES", 8 * 64 * 100)
+    monkeypatch.setattr(actx_cluster.clustering.kmeans, "DRAWN", 300)
+    ordered = digits.data[np.argsort(digits.target, kind="stable")]  # one class after the other
+    found = analyse(
+        KMeans, KMeansConfig, make_input(ordered), k=10, algorithm="minibatch", silhouette=200
+    )
+    exact = analyse(KMeans, KMeansConfig, make_input(ordered), k=10, silhouette=0)
+    assert found.metrics["inertia_k10"] < 1.05 * exact.metrics["inertia_k10"]
+    few = analyse(
+        KMeans, KMeansConfig, make_input(ordered[:103]), k=10, algorithm="minibatch", silhouette=0
+    )  # the last block has fewer rows than k
+    assert sum(few.tables["clusters"]["rows"]) == 103
 
 
 def test_tables_agree_with_each_other(make_input, digits):
@@ -85,7 +142,9 @@ def test_several_k_in_one_call_equal_separate_calls(make_input, digits):
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_may_not(make_input):
     data = make_input(np.random.default_rng(0).normal(size=(600, 8)).astype("float32"))
-    first, again, other = (kmeans(data, k=12, n_init=1, seed=seed) for seed in (5, 5, 6))
+    first, again, other = (
+        kmeans(data, k=12, init="random", n_init=1, seed=seed) for seed in (5, 5, 6)
+    )
     assert first.tables == again.tables
     assert first.figures == again.figures
     assert first.groups == again.groups
@@ -103,22 +162,12 @@ def test_preprocessing_changes_the_space_and_is_kept(make_input, preprocess):
     assert (agreement > 0.99) == (preprocess == "zscore")
     assert any("1 of 40 dimensions" in note for note in found.notes) == (preprocess != "zscore")
     kept = {"none": set(), "l2": set(), "center": {"mean"}, "zscore": {"mean", "scale"}}[preprocess]
-    assert set(found.arrays) == {"centers_k4"} | kept
+    assert set(found.arrays) == {"centers_k4", "map"} | kept
     if preprocess == "zscore":
         labels = np.array(found.tables["assignments"]["cluster_k4"])
         centers, mean, scale = (found.arrays[name][0] for name in ("centers_k4", "mean", "scale"))
         rows = (array + 1000)[labels == 0].mean(axis=0)
         np.testing.assert_allclose(centers[0] * scale + mean, rows, rtol=1e-6)
-
-
-def test_many_rows_are_judged_by_a_sample(make_input, monkeypatch):
-    monkeypatch.setattr(actx_cluster.fit, "SILHOUETTE_ROWS", 200)
-    array = np.repeat([[0.0, 0], [30, 0], [0, 40]], 300, axis=0)
-    array += np.random.default_rng(2).normal(size=array.shape)
-    found = kmeans(make_input(array), k=3)
-    assert "silhouettes are means over a seeded sample of 200 rows" in found.notes
-    exact = metrics.silhouette_score(array, found.tables["assignments"]["cluster_k3"])
-    assert found.metrics["silhouette_k3"] == pytest.approx(exact, abs=0.02)
 
 
 def test_where_a_silhouette_is_not_defined_there_is_none(make_input):
@@ -179,6 +228,9 @@ def test_rows_made_equal_by_preprocessing_are_refused(make_input):
         ({"k": [4, 4]}, ("k",)),
         ({"k": [4, "x"]}, ("k", 1)),
         ({"k": 3, "preprocess": "whiten"}, ("preprocess",)),
+        ({"k": 3, "preprocess": "pca:0"}, ("preprocess",)),
+        ({"k": 3, "memory": "two"}, ("memory",)),
+        ({"k": 3, "caps": {"min": 2}}, ("caps", "column")),
         ({"k": 3, "seed": -1}, ("seed",)),
         ({"k": 3, "clusters": 3}, ("clusters",)),
     ],

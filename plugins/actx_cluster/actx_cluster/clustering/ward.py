@@ -11,6 +11,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from actx_cluster.clustering.leading import first_of_kind
+from actx_cluster.clustering.space import squares
+from actx_cluster.rows import row_keys
+
+BLOCK = 4096
+"""Rows of the matrix that are centred at once."""
 ROWS, COLUMNS = 256, 4096
 """A tile of squared distances: 4 MB of float32, still in cache when its smallest values are looked for."""
 
@@ -41,6 +47,15 @@ def cut(tree: np.ndarray, k: int) -> np.ndarray:
     return numbers
 
 
+def counted(tree: np.ndarray) -> np.ndarray:
+    """The same tree, but each line counts the leaves below it, as scipy wants it, and not their weights."""
+    n = len(tree) + 1
+    counts = np.ones(2 * n - 1)
+    for number, (first, second) in enumerate(tree[:, :2].astype(np.int64), n):
+        counts[number] = counts[first] + counts[second]
+    return np.column_stack([tree[:, :3], counts[n:]])
+
+
 class _Forest:
     """The clusters that are left, a column each; ``nearest`` is a place, ``distance`` Ward's, squared."""
 
@@ -52,10 +67,8 @@ class _Forest:
         self.ids = np.arange(self.rows)
         self.weights = weights.astype(np.float64)
         self.heights = np.zeros(self.rows)
-        # Differences of large numbers are exact only around zero.
-        mean = np.average(matrix, axis=0, weights=self.weights)
-        self.centroids = (matrix - mean).astype(np.float32)
-        self.squares = _squares(self.centroids)
+        self.centroids = _centred(matrix, self.weights)
+        self.squares = squares(self.centroids)
         self.nearest = np.zeros(self.rows, np.int64)
         self.distance = np.full(self.rows, np.inf, np.float32)
         self._merge_equal()
@@ -66,7 +79,9 @@ class _Forest:
 
         By nearest neighbours, all of a kind would point at one of them, and only one pair a round merge.
         """
-        kinds = np.unique(self.centroids, axis=0, return_inverse=True)[1].reshape(-1)
+        order = np.argsort(row_keys(self.centroids, 0), kind="stable")
+        kinds = np.empty(len(order), np.int64)
+        kinds[order] = np.cumsum(first_of_kind(self.centroids, order))
         while len(np.unique(kinds)) < len(kinds):
             order = np.argsort(kinds, kind="stable")
             run = np.arange(len(order)) - np.searchsorted(kinds[order], kinds[order])
@@ -95,7 +110,7 @@ class _Forest:
         """Put the union of each pair in the place of its first; returns which places stay."""
         a, b = self.weights[first], self.weights[second]
         x, y = (self.centroids[i].astype(np.float64) for i in (first, second))
-        heights = np.sqrt(2 * a * b / (a + b) * _squares(x - y))
+        heights = np.sqrt(2 * a * b / (a + b) * squares(x - y))
         # Rounding must not put a union below its parts.
         heights = np.maximum.reduce([heights, self.heights[first], self.heights[second]])
         self.merges.append(np.column_stack([self.ids[first], self.ids[second], heights, a + b]))
@@ -103,7 +118,7 @@ class _Forest:
         self.made += len(first)
         self.weights[first], self.heights[first] = a + b, heights
         self.centroids[first] = (a[:, None] * x + b[:, None] * y) / (a + b)[:, None]
-        self.squares[first] = _squares(self.centroids[first])
+        self.squares[first] = squares(self.centroids[first])
         keep = np.ones(len(self.ids), bool)
         keep[second] = False
         self.nearest = (np.cumsum(keep) - 1)[self.nearest]
@@ -126,14 +141,14 @@ class _Forest:
 
     def _tiles(self, mine: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Half of Ward's squared distances from some places to all, in tiles with their first column."""
-        left, squares = self.centroids[mine] * np.float32(-2), self.squares[mine][:, None]
+        left, lengths = self.centroids[mine] * np.float32(-2), self.squares[mine][:, None]
         inverse = (1 / self.weights).astype(np.float32)
         single = bool((inverse == 1).all())
         for first in range(0, len(self.ids), COLUMNS):
             other = slice(first, first + COLUMNS)
             tile = left @ self.centroids[other].T
             tile += self.squares[other]
-            tile += squares
+            tile += lengths
             if not single:
                 tile /= inverse[mine][:, None] + inverse[other]
             inside = np.flatnonzero((mine >= first) & (mine < first + tile.shape[1]))
@@ -151,6 +166,11 @@ class _Forest:
         return tree
 
 
-def _squares(vectors: np.ndarray) -> np.ndarray:
-    squares: np.ndarray = np.einsum("ij,ij->i", vectors, vectors)
-    return squares
+def _centred(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The rows around their mean, float32: differences of large numbers are exact only around zero."""
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(matrix), BLOCK)]
+    mean = sum(weights[at] @ matrix[at] for at in blocks) / weights.sum()
+    centred = np.empty(matrix.shape, np.float32)
+    for at in blocks:
+        centred[at] = matrix[at] - mean
+    return centred

@@ -1,0 +1,1 @@
+"""Clusters of rows: k-means, agglomerative, leaders, HDBSCAN, with quality and stability beside each."""

@@ -1,0 +1,1 @@
+"""Any scikit-learn class as an analyzer."""

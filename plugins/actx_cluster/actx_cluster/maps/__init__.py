@@ -1,0 +1,1 @@
+"""Maps: the rows of a tap in a plane."""

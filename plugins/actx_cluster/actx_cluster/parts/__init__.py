@@ -1,0 +1,1 @@
+"""Parts of activations: non-negative matrix factorization, principal and independent components."""

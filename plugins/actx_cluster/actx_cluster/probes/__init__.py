@@ -1,0 +1,1 @@
+"""Linear probes: what can be read from each tap, with controls."""

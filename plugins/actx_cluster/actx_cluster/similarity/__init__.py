@@ -1,0 +1,1 @@
+"""How representations relate: dissimilarities, RSA, CKA, Procrustes distance, neighbours, tuning curves."""
