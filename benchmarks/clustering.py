@@ -7,7 +7,6 @@ Ward of 50,000 and 100,000 rows, ``--quick`` takes a quarter of the rows, to try
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import Row, finish
+from common import Row, finish, peak_memory
 
 D, K = 384, 50
 SWEEP = [10, 20, 30, 40, 50, 60, 80, 100, 150, 200]
@@ -145,19 +144,15 @@ WORK: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
-def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
 def serve(name: str, n: int) -> None:
     """Do the work in this process; the last line says what it cost and found."""
     rows = activations(n)
     WORK[name](rows[:500])  # imports and first calls
-    before, began, cpu = peak(), time.perf_counter(), time.process_time()
+    before, began, cpu = peak_memory(), time.perf_counter(), time.process_time()
     found = WORK[name](rows)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     result = np.asarray(found).tolist()
-    print(json.dumps([seconds, cpu, peak() - before, peak(), result]))
+    print(json.dumps([seconds, cpu, peak_memory() - before, peak_memory(), result]))
 
 
 class Done:

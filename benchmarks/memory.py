@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from common import Row, finish
+from common import Row, finish, peak_memory
 
 from actx_core import Pipeline
 
@@ -45,11 +44,6 @@ def measure(folder: Path, samples: int) -> float:
     )
 
 
-def peak() -> float:
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
 def main() -> int:
     from PIL import Image
 
@@ -73,6 +67,6 @@ def main() -> int:
 if __name__ == "__main__":
     if len(sys.argv) == 3:
         run(Path(sys.argv[1]), int(sys.argv[2]))
-        print(peak())
+        print(peak_memory())
     else:
         sys.exit(main())

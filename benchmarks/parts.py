@@ -17,7 +17,7 @@ from warnings import simplefilter
 
 import numpy as np
 import pyarrow as pa
-from common import Row, finish
+from common import Row, finish, peak_memory
 from sklearn.decomposition import NMF, PCA, IncrementalPCA
 
 from actx_cluster.parts.config import NmfConfig
@@ -64,12 +64,6 @@ def nmf(path: Path, iterations: int) -> float:
     options = NmfConfig(components=PARTS, max_iter=iterations, tol=0, refits=0, exemplars=0)
     with tempfile.TemporaryDirectory(prefix="actx-bench-") as out:
         return Nmf(options).run([stored(path)], Path(out)).metrics[f"error_k{PARTS}"]
-
-
-def peak() -> float:
-    """Peak resident MB of this process; getrusage would count what its parent held at the fork."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def extra(path: Path) -> float:
@@ -134,8 +128,8 @@ def main() -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) == 2:
-        before = peak()
+        before = peak_memory()
         nmf(Path(sys.argv[1]), 2)
-        print(peak() - before)
+        print(peak_memory() - before)
     else:
         sys.exit(main())

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import rsatoolbox
-from common import Row, finish
+from common import Row, finish, peak_memory
 from scipy.spatial.distance import pdist
 
 from actx_cluster.similarity.cka import hsic
@@ -87,11 +87,11 @@ def rdm(folder: Path) -> list[Row]:
 def large_rdm(folder: Path) -> list[Row]:
     """8,000 conditions: time, and memory beyond the input."""
     array = np.random.default_rng(1).standard_normal((8000, 4096), dtype=np.float32)
-    before = peak()
+    before = peak_memory()
     took = seconds(lambda: correlation(array, folder))
     return [
         Row("RDM 8,000 x 4,096", took, unit="s"),
-        Row("memory beyond the input", (peak() - before) / 1e6, unit="MB", note="result 128 MB"),
+        Row("memory beyond the input", peak_memory() - before, unit="MB", note="result 128 MB"),
     ]
 
 
@@ -129,7 +129,7 @@ def cka(folder: Path) -> list[Row]:
     taps = [Stored(folder / f"tap{i}.f32") for i in range(TAPS)]
     before = resident()
     result = linear_cka(taps, folder)
-    memory = (peak() - before) / 1e6
+    memory = peak_memory() - before
     held = [tap[slice(0, ROWS)] for tap in taps]
     error = float(np.abs(result - loop_cka(held)).max())
     ours, loop = in_turns(lambda: linear_cka(taps, folder), lambda: loop_cka(held))
@@ -139,11 +139,6 @@ def cka(folder: Path) -> list[Row]:
         Row("memory", memory, 600, "MB"),
         Row("time, actx / loop over pairs", ours / loop, 1 / 2, note=f"{ours:.1f} s, {loop:.1f} s"),
     ]
-
-
-def peak() -> float:
-    """Bytes that this process held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
 def resident() -> float:

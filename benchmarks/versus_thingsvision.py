@@ -31,6 +31,7 @@ REPEATS = 3
 EARLY = ("layer1",)
 FIVE = ("layer1", "layer2", "layer3", "layer4", "avgpool")
 SIZE = (640, 480)
+PEAK = "peak"
 
 
 def actx(folder: Path, samples: int, layers: Sequence[str]) -> None:
@@ -81,7 +82,7 @@ def thingsvision(folder: Path, samples: int, layers: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds of a process with its children, and its peak resident memory in MB."""
+    """CPU seconds of a process with its children, and the peak resident memory of the process in MB."""
 
     cpu: float
     memory: float
@@ -97,7 +98,14 @@ def measure(python: str, who: str, folder: Path, samples: int, layers: Sequence[
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{who} failed:\n{said.decode()[-2000:]}")
-    return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss / 2**10)
+    return Cost(used.ru_utime + used.ru_stime, float((folder / PEAK).read_text()))
+
+
+def note_peak(folder: Path) -> None:
+    """Leave this process's peak resident memory; ru_maxrss would also count the parent before exec."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    peak = next(line for line in lines if line.startswith("VmHWM:"))
+    (folder / PEAK).write_text(str(int(peak.split()[1]) / 2**10))
 
 
 def difference(folder: Path, samples: int, layers: Sequence[str]) -> float:
@@ -201,6 +209,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["run", who, folder, samples, *layers]:
             {"actx": actx, "thingsvision": thingsvision}[who](Path(folder), int(samples), layers)
+            note_peak(Path(folder))
         case [python]:
             sys.exit(main(python))
         case _:

@@ -296,12 +296,13 @@ def test_transformer_layers_between_convolutions(save, kind):
 
 
 READ = """
-import resource, sys
+import sys
 from actx_core import ModelError
 from actx_katago import read_network
 
 def most():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    lines = open("/proc/self/status").read().splitlines()  # ru_maxrss begins with the parent's
+    return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM:"))
 
 for file in sys.argv[1:]:
     before = most()
@@ -333,7 +334,9 @@ def test_hostile_checkpoints_take_no_memory(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     said = [line.split("|") for line in done.stdout.splitlines()]
     assert [name for name, _, _ in said] == names, done.stderr
-    assert all(int(megabytes) < 40 for _, megabytes, _ in said[1:]), "the first one loads torch"
+    taken = {name: int(megabytes) for name, megabytes, _ in said[1:]}  # the first one loads torch
+    assert taken.pop("deep.ckpt") < 100  # a million lists of 56 bytes: the file has a million marks
+    assert max(taken.values()) < 20
     assert "claims 524288 numbers: more than" in said[1][2]
     assert "unpack to more than" in said[2][2]
     assert "unpack to more than" in said[5][2]

@@ -177,3 +177,13 @@ def test_a_radius_larger_than_the_data_is_said(make_input, analyse, separated):
         analyse(
             LeadersWard, LeadersConfig, make_input(np.repeat(np.eye(3), 9, axis=0)), tau=9.0, k=5
         )
+
+
+def test_rows_that_differ_by_rounding_leave_no_leader_without_rows():
+    rng = np.random.default_rng(0)
+    words = (rng.normal(size=(14, 16)) + 3).astype(np.float32)[rng.integers(0, 14, 300)]
+    found = led(words * rng.choice(np.float32([1, 1 + 2**-23]), words.shape))
+    assert found.weights.min() > 0
+    assert found.weights.sum() == 300
+    assert np.isfinite(found.means).all()
+    assert len(np.unique(found.labels)) == len(found.numbers) == len(found.weights)
