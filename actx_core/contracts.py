@@ -117,6 +117,13 @@ class Model(_Component[C]):
         """The published weights that this type of model knows, for ``actx models``; uses no network."""
         return ()
 
+    def check(self) -> Mapping[str, str]:
+        """Load the weights and check them: what is found, by tap, for ``actx layers --check``.
+
+        Raises ModelError where the model is not what its taps say.
+        """
+        return {}
+
     def save_taps(self, path: Path, taps: Sequence[str]) -> None:
         """Write chosen taps to a file of the domain's own, for ``actx layers --pick --save``."""
         raise ModelError(

@@ -261,8 +261,14 @@ def plan_cell(
         batch,
         size,
         bool(config.rows.keep) or config.rows.sample < 1,
-        notes,
+        tuple(dict.fromkeys([*notes, *_fewer(source, order.samples)])),
     )
+
+
+def _fewer(source: SourceEntry, samples: int | None) -> Iterator[str]:
+    """Say that a source has fewer samples than ``limit`` asks for."""
+    if source.limit and samples is not None and source.fraction >= 1 and samples < source.limit:
+        yield f"'{source.id}' ends after {samples:,} samples; limit asks for {source.limit:,}"
 
 
 def _extended(known: CellPlan, taps: Sequence[TapPlan]) -> tuple[TapPlan, ...]:

@@ -267,7 +267,8 @@ class Preview:
 class Result:
     """What an analyzer found.
 
-    ``tables[name]`` maps columns to equally long sequences. ``arrays[name]`` is (array, axes); its first
+    ``tables[name]`` maps columns to equally long sequences; a table ``assignments`` with a line per row of
+    the input gives its columns to the rows of a chain. ``arrays[name]`` is (array, axes); its first
     axis is ``"row"`` where it follows the input's rows, and then another analyzer can read it.
     ``figures[name]`` is a PNG or SVG file's content. ``groups[title]`` lists row numbers of the input that
     the report shows as previews. ``notes`` are sentences, ``metrics`` named figures.

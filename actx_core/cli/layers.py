@@ -26,7 +26,7 @@ HEADS = ("tap", "module", "activation", "size")
     json="""
 {"models": [
   {"model", "type", "presets": {name: [pattern]}, "aliases": {name: tap},
-    "notes": [text], "taps": [
+    "notes": [text], "check": {tap: text}, "taps": [
       {"name", "module", "axes", "shape", "dtype", "kind", "rows_at_most",
         "bytes", "problem"}]}]}
 """
@@ -36,6 +36,7 @@ HEADS = ("tap", "module", "activation", "size")
 @click.option("--type", "kind", metavar="NAME", help="The type of model that has this name.")
 @click.option("--match", multiple=True, metavar="PATTERN", help="Only these taps. Repeatable.")
 @click.option("--all", "everything", is_flag=True, help="Inputs (NAME@in) too.")
+@click.option("--check", is_flag=True, help="Load the weights and check that the taps hold.")
 @click.option("--pick", is_flag=True, help="Walk the tree and choose taps, at a terminal.")
 @click.option(
     "--save",
@@ -50,6 +51,7 @@ def layers(
     kind: str | None,
     match: tuple[str, ...],
     everything: bool,
+    check: bool,
     pick: bool,
     save: Path | None,
 ) -> None:
@@ -59,31 +61,41 @@ def layers(
     pipeline file, for the models in it. Sizes are bytes of one sample; no weights are loaded. With a
     name, --set gives the model's own options: --set weights=DEFAULT.
 
+    --check loads the weights and shows where each tap lies and by how much what is known of it fails.
+
     --pick asks which taps to take, and prints them as a line for a pipeline, or with --save FILE writes
     them there.
     """
     if pick:
-        if match or everything:
-            raise ConfigError("--pick takes neither --match nor --all")
+        if match or everything or check:
+            raise ConfigError("--pick takes neither --match, --all nor --check")
         _pick(out, model, sets, kind, save)
         return
     if save:
         raise ConfigError("--save writes what --pick chooses", hint="add --pick")
     from actx_core.cli.named import find_models
 
-    found = [_print(out, each, match, everything) for each in find_models(model, kind, sets)]
+    found = [_print(out, each, match, everything, check) for each in find_models(model, kind, sets)]
     out.object({"models": found})
 
 
-def _print(out: Output, named: Named, match: Sequence[str], everything: bool) -> dict[str, Any]:
+def _print(
+    out: Output, named: Named, match: Sequence[str], everything: bool, check: bool
+) -> dict[str, Any]:
     """Print the taps of one model; the same for --json."""
+    checked = dict(named.model.check()) if check else {}
     taps, notes = _chosen(named, match, everything)
     presets = {name: list(patterns) for name, patterns in named.model.presets().items()}
     aliases = dict(named.model.aliases())
     known = {tap.name: tap for tap in taps}
     out.line(f"{named.id} ({named.type}): {len(taps)} taps")
-    lines = [(label, *cells(known.get(tap))) for label, tap in branches(list(known), ".")]
-    out.table(HEADS, lines, right=("size",))
+    lines = [
+        (label, *cells(known.get(tap)), *([checked.get(tap or "", "")] if check else []))
+        for label, tap in branches(list(known), ".")
+    ]
+    out.table((*HEADS, "check") if check else HEADS, lines, right=("size",))
+    if check and not checked:
+        out.line("note: this type of model has nothing to check")
     for note in notes:
         out.line(f"note: {note}")
     for preset, patterns in presets.items():
@@ -96,6 +108,7 @@ def _print(out: Output, named: Named, match: Sequence[str], everything: bool) ->
         "presets": presets,
         "aliases": aliases,
         "notes": notes,
+        "check": checked,
         "taps": [_to_json(tap) for tap in taps],
     }
 

@@ -1,4 +1,4 @@
-"""The source ``text``: lines of .txt files, whole .txt files, or a field of JSON lines."""
+"""The source ``text``: lines, paragraphs or whole .txt files, a field of JSON lines, a list of texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,21 +26,31 @@ _BOM = b"\xef\xbb\xbf"
 class TextConfig(Config):
     """Options of the source ``text``."""
 
-    path: DataPath
+    path: DataPath | None = None
     """A .txt file, a folder of .txt files, or a .jsonl file; UTF-8."""
-    per: Literal["line", "file"] | None = None
-    """What of .txt files is a sample; by default a line of one file, or each file of a folder."""
+    texts: tuple[str, ...] = ()
+    """The texts themselves, in place of ``path``."""
+    per: Literal["line", "paragraph", "file"] | None = None
+    """What of .txt files is a sample; by default a line of one file, or each file of a folder.
+
+    Blank lines separate paragraphs.
+    """
     column: str = "text"
     """The field of a .jsonl file that holds the text."""
     id: str = ""
     """The field of a .jsonl file that holds the samples' ids; by default ids are line numbers."""
 
     def label(self) -> str:
-        return self.path.stem
+        return self.path.stem if self.path else "texts"
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.path.suffix != ".jsonl":
+        if (self.path is None) == (not self.texts):
+            raise ValueError("give either path or texts")
+        if self.path is None:
+            if self.per or self.column != "text" or self.id:
+                raise ValueError("per, column and id are about files; each of texts is a sample")
+        elif self.path.suffix != ".jsonl":
             if self.column != "text" or self.id:
                 raise ValueError("column and id name fields of a .jsonl file")
         elif self.per is not None:
@@ -73,8 +85,24 @@ class _Piece:
         return _decoded(self.raw(), self.path, self.line)
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A text that stands in the pipeline."""
+
+    text: str
+    line: int
+
+    def raw(self) -> bytes:
+        return self.text.encode()
+
+    def __call__(self) -> str:
+        return self.text
+
+
 class Text(ListedSource[TextConfig]):
     """Texts by their place: the id is a line's number from 1 with eight digits, or a file's name.
+
+    A paragraph has the number of its first line, a text of ``texts`` its own in the list.
 
     Blank lines are not samples; the numbers tell where they were. What a line of JSON holds beside text
     and id becomes columns, but for lists and objects.
@@ -100,6 +128,8 @@ class Text(ListedSource[TextConfig]):
 
     @cached_property
     def _samples(self) -> dict[str, Sample]:
+        if self.config.path is None:
+            return {sample.id: sample for sample in _given(self.config.texts)}
         path = package_path(self.config.path)
         samples: dict[str, Sample] = {}
         for sample in self._read(path):
@@ -115,8 +145,8 @@ class Text(ListedSource[TextConfig]):
     def _read(self, path: Path) -> Iterator[Sample]:
         if path.is_dir():
             for name, file in _files(path):
-                if self.config.per == "line":
-                    yield from _lines(file, f"{name}:", {"path": name})
+                if self.config.per in _PIECES:
+                    yield from _pieces(file, self.config.per, f"{name}:", {"path": name})
                 else:
                     yield _whole(file, name)
         elif not path.exists():
@@ -128,7 +158,7 @@ class Text(ListedSource[TextConfig]):
         elif self.config.per == "file":
             yield _whole(path, path.name)
         else:
-            yield from _lines(path)
+            yield from _pieces(path, self.config.per or "line")
 
     def _records(self, path: Path) -> Iterator[Sample]:
         text, id = self.config.column, self.config.id
@@ -138,7 +168,12 @@ class Text(ListedSource[TextConfig]):
             for name in filter(None, (text, id)):
                 if name not in record:
                     found = ", ".join(f"'{field}'" for field in record) or "no field"
-                    raise SourceError(f"expected a field '{name}', found {found}", where=where)
+                    close = get_close_matches(name, record, n=3)
+                    raise SourceError(
+                        f"expected a field '{name}', found {found}",
+                        where=where,
+                        hint=f"did you mean {' or '.join(map(repr, close))}?" if close else "",
+                    )
             _expect(record[text], str, f"text in '{text}'", where)
             if id:
                 _expect(record[id], str | int, f"text or an integer in '{id}'", where)
@@ -158,10 +193,15 @@ def _whole(path: Path, name: str) -> Sample:
     return Sample(name, _Piece(path), {"path": name}, stamp=stamp)
 
 
-def _lines(
-    path: Path, prefix: str = "", columns: Mapping[str, Any] | None = None
+def _given(texts: Sequence[str]) -> Iterator[Sample]:
+    for number, text in enumerate(texts, 1):
+        yield Sample(f"{number:08d}", _Given(text, number), stamp=_stamp(text.encode()))
+
+
+def _pieces(
+    path: Path, per: str, prefix: str = "", columns: Mapping[str, Any] | None = None
 ) -> Iterator[Sample]:
-    for line, start, raw in _numbered(path):
+    for line, start, raw in _PIECES[per](path):
         piece = _Piece(path, start, len(raw), line)
         yield Sample(
             f"{prefix}{line:08d}", piece, {**(columns or {}), "line": line}, stamp=_stamp(raw)
@@ -177,6 +217,25 @@ def _numbered(path: Path) -> Iterator[tuple[int, int, bytes]]:
             if text.strip():
                 yield number, start + len(line) - len(text), text.rstrip(b"\r\n")
             start += len(line)
+
+
+def _paragraphs(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """First line's number, place and bytes of each paragraph, without its last line's ending."""
+    lines: list[tuple[int, int, bytes]] = []
+    with path.open("rb") as file:
+        start = 0
+        for number, line in enumerate(chain(file, [b""]), 1):
+            text = line.removeprefix(_BOM) if number == 1 else line
+            if text.strip():
+                lines.append((number, start + len(line) - len(text), text))
+            elif lines:
+                whole = b"".join(text for _, _, text in lines)
+                yield lines[0][0], lines[0][1], whole.rstrip(b"\r\n")
+                lines = []
+            start += len(line)
+
+
+_PIECES = {"line": _numbered, "paragraph": _paragraphs}
 
 
 def _stamp(raw: bytes) -> str:

@@ -610,3 +610,12 @@ def test_new_plugin_writes_its_files(tmp_path: Path) -> None:
     assert invoke(tmp_path, "new", "plugin", "toy-net")[0] == 2
     again = data(tmp_path, "new", "plugin", "toy-net", "--folder", "below")["files"]
     assert again == [f"below/{file}" for file in files]
+
+
+def test_layers_check_says_where_there_is_nothing_to_check(finished: Path) -> None:
+    lines = done(finished, "layers", "p.toml", "--check")
+    assert "note: this type of model has nothing to check" in lines
+    assert data(finished, "layers", "p.toml", "--check")["models"][0]["check"] == {}
+    code, _, err = invoke(finished, "layers", "p.toml", "--check", "--pick")
+    assert code == 2
+    assert "--pick takes neither --match, --all nor --check" in err

