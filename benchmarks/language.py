@@ -61,15 +61,16 @@ class Way:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()  # the end of its input ends it
 
-    def read(self, texts: int) -> float:
-        """CPU seconds for the first so many texts."""
+    def read(self, texts: int) -> tuple[float, int]:
+        """CPU seconds for the first so many texts, and the tokens read."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(texts, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:
             raise SystemExit(f"{self.name} failed:\n{self._log.read_text()[-2000:]}")
-        return float(json.loads(answer)["cpu"])
+        found = json.loads(answer)
+        return found["cpu"], found["tokens"]
 
 
 def make_inputs(cache: Path, folder: Path) -> list[int]:
@@ -154,14 +155,14 @@ def difference(folder: Path, way: str) -> float:
     return float(errors.max())
 
 
-def measure(ways: Sequence[Way], tokens: Sequence[int]) -> dict[str, list[float]]:
+def measure(ways: Sequence[Way]) -> dict[str, list[float]]:
     """CPU milliseconds per token of each way, measured in turns."""
     found: dict[str, list[float]] = {way.name: [] for way in ways}
     for _ in range(REPEATS):
         for way in ways:
             few, many = TEXTS.get(way.name, (FEW, MANY))
-            cost = -way.read(few) + way.read(many)
-            found[way.name].append(cost / sum(tokens[few:many]) * 1e3)
+            (cpu, tokens), (cpu_many, tokens_many) = way.read(few), way.read(many)
+            found[way.name].append((cpu_many - cpu) / (tokens_many - tokens) * 1e3)
             print(".", end="", flush=True)
     print()
     return found
@@ -184,26 +185,32 @@ def main(cache: Path, pythons: Mapping[str, str]) -> int:
         for way, error in errors.items():
             if error > CLOSE:
                 raise SystemExit(f"{way} differs from texts alone by {error:.1e}")
-        costs = measure([w for n, w in ways.items() if n != "alone"], tokens)
+        costs = measure([w for n, w in ways.items() if n != "alone"])
     middle = {way: statistics.median(each) for way, each in costs.items()}
-    rows = []
-    for way, each in costs.items():
-        own = "actx, mlp.act" if way in STORE_ACT else "actx"
-        ratio = f"actx / {way}"
-        if way == "actx, six hooks":
-            ratio, value, limit = (
-                "six hooks / the deepest alone",
-                middle[way] / middle["actx"],
-                1.15,
-            )
-        else:
-            value, limit = middle[own] / middle[way], LIMITS.get(way)
-        exact = f"error {errors[way]:.0e}" if way in errors else "not equal: texts see each other"
-        note = f"{middle[way]:.2f} ms a token ({' '.join(f'{ms:.2f}' for ms in each)}), {exact}"
-        rows.append(Row(ratio, value, limit, note=note))
+    rows = [
+        Row(
+            f"{way}: CPU time of a token",
+            middle[way],
+            unit="ms",
+            note=_listed(costs[way], errors.get(way)),
+        )
+        for way in costs
+    ]
+    for way in costs:
+        if not way.startswith("actx"):
+            own = "actx, mlp.act" if way in STORE_ACT else "actx"
+            rows.append(Row(f"{own} / {way}", middle[own] / middle[way], LIMITS.get(way)))
+    rows.append(
+        Row("six hooks / the deepest alone", middle["actx, six hooks"] / middle["actx"], 1.15)
+    )
     title = f"CPU time of a token: SmolLM2-135M, layer {LAYER} of 30, {MANY - FEW} texts,"
     title += f" {sum(tokens[FEW:])} tokens, one thread; rivals with {_versions(pythons)}"
     return finish("language", title, rows)
+
+
+def _listed(each: Sequence[float], error: float | None) -> str:
+    exact = "not equal: texts see each other" if error is None else f"error {error:.0e}"
+    return f"{exact}; single repeats {' '.join(f'{ms:.2f}' for ms in each)}"
 
 
 def _versions(pythons: Mapping[str, str]) -> str:

@@ -21,7 +21,7 @@ LAYER, LENGTH, LONG = 9, 256, 1024
 BATCH = 16
 POST, ACT = f"blocks.{LAYER}.resid_post", f"blocks.{LAYER}.mlp.act"
 SIX = [f"blocks.{i}.resid_post" for i in range(LAYER - 5, LAYER + 1)]
-Read = Callable[[Sequence[str]], "np.ndarray | None"]
+Read = Callable[[Sequence[str]], "np.ndarray"]
 """Reads texts and stores what the layer gives; returns it, (tokens, channels)."""
 
 
@@ -194,17 +194,20 @@ def transformer_lens(folder: Path) -> Read:
 
 
 def sae_lens(folder: Path) -> Read:
-    """SAELens' CacheActivationsRunner: texts end to end in contexts, which see each other."""
+    """SAELens' CacheActivationsRunner: texts end to end in contexts, within which they see each other."""
+    import numpy as np
     import torch
     from datasets import Dataset
     from sae_lens import CacheActivationsRunner, CacheActivationsRunnerConfig
+    from transformers import AutoTokenizer
 
     torch.set_grad_enabled(False)
-    _, tokenizer = load(folder, head=False)
-    name = f"model.layers.{LAYER}"
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    name, batch = f"model.layers.{LAYER}", 4
 
-    def read(texts: Sequence[str]) -> None:
+    def read(texts: Sequence[str]) -> np.ndarray:
         tokens = sum(len(ids) for ids in tokenizer(list(texts))["input_ids"])
+        tokens -= tokens % (batch * LENGTH)  # with one more, it would begin the texts anew
         with tempfile.TemporaryDirectory(dir=folder) as out:
             config = CacheActivationsRunnerConfig(
                 dataset_path="",
@@ -212,10 +215,10 @@ def sae_lens(folder: Path) -> Read:
                 model_class_name="AutoModelForCausalLM",
                 hook_name=name,
                 d_in=576,
-                training_tokens=tokens // (BATCH * LENGTH) * BATCH * LENGTH,
+                training_tokens=tokens,
                 context_size=LENGTH,
-                model_batch_size=BATCH,
-                buffer_size_gb=1.0,
+                model_batch_size=batch,
+                buffer_size_gb=(tokens * 576 * 4 + 1) / 1e9,
                 new_cached_activations_path=str(Path(out) / "cache"),
                 dtype="float32",
                 device="cpu",
@@ -223,7 +226,9 @@ def sae_lens(folder: Path) -> Read:
                 shuffle=False,
                 streaming=False,
             )
-            CacheActivationsRunner(config, Dataset.from_dict({"text": list(texts)})).run()
+            data = Dataset.from_dict({"text": list(texts)})
+            found = CacheActivationsRunner(config, data).run().with_format("numpy")
+            return np.asarray(found[:][name]).reshape(-1, 576)
 
     return read
 
@@ -274,7 +279,7 @@ STORE_ACT = ("actx, mlp.act", "deeplens", "deeplens, 1024")
 
 
 def serve(way: str, folder: Path) -> None:
-    """Read the first N texts for each N on standard input; answer with CPU seconds and tokens."""
+    """Read the first N texts for each N on standard input; answer with CPU seconds and the tokens read."""
     import numpy as np
     import torch
 
@@ -283,11 +288,10 @@ def serve(way: str, folder: Path) -> None:
     texts = [json.loads(line)["text"] for line in (folder / "texts.jsonl").open()]
     read = WAYS[way](folder)
     for line in sys.stdin:
-        cpu, wall = time.process_time(), time.perf_counter()
+        before = time.process_time()
         found = read(texts[: int(line)])
-        cost = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
-        if found is not None:
-            np.save(folder / f"{way}.values.npy", found)
+        cost = {"cpu": time.process_time() - before, "tokens": len(found)}
+        np.save(folder / f"{way}.values.npy", found)
         print(json.dumps(cost), file=answers, flush=True)
 
 

@@ -154,7 +154,10 @@ def test_every_key_of_a_pipeline_is_documented(table):
     assert _undocumented(table, (ROOT / "docs" / "pipeline.md").read_text("utf-8")) == []
 
 
-ANALYSES = ["clustering", "from-conceptx", "parts", "probes", "similarity"]
+PAGES_OF = {
+    "cluster": ["clustering", "from-conceptx", "parts", "probes", "similarity"],
+    "hf": ["language*", "from-deeplens"],
+}
 OURS = {"core", *(path.name.removeprefix("actx_") for path in (ROOT / "plugins").iterdir())}
 COMPONENTS = [c for p in registry().plugins if p.name in OURS for c in p.components]
 
@@ -178,7 +181,7 @@ def _about(plugin: str) -> str:
     pages = [ROOT / "docs" / "pipeline.md", ROOT / "docs" / "formats.md"]
     if plugin != "core":
         pages = [ROOT / "plugins" / f"actx_{plugin}" / "README.md"]
-        names = ANALYSES if plugin == "cluster" else [f"{plugin}*"]
+        names = PAGES_OF.get(plugin, [f"{plugin}*"])
         pages += [page for name in names for page in sorted((ROOT / "docs").glob(f"{name}.md"))]
     return "".join(page.read_text("utf-8") for page in pages)
 

@@ -1,0 +1,1 @@
+"""Files of other tools for language models: DeepLens, SAELens, NeuroX."""

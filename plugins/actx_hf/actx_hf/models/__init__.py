@@ -1,0 +1,1 @@
+"""Models of the package transformers: options, loading, and the model component."""

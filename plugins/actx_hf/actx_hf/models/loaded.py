@@ -1,0 +1,93 @@
+"""What every model of transformers shares: weights as the package loads them, placed as they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from actx_core import OutOfMemory
+from actx_core.torch import TorchModel
+from actx_hf.models import loading
+from actx_hf.models.config import LoadedConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+T = TypeVar("T", bound=LoadedConfig)
+
+
+class Loaded(TorchModel[T]):
+    """A base model; with its head (``whole``) only where ``head`` was set before it is loaded."""
+
+    def __init__(self, config: T) -> None:
+        super().__init__(config)
+        self.head = False
+        self.whole: nn.Module | None = None
+
+    def build(self) -> nn.Module:
+        return loading.skeleton(self.config)
+
+    def describe(self) -> Mapping[str, Any]:
+        facts = {} if self.whole is None else loading.facts(self.config, self.whole)
+        return {**super().describe(), "model": facts}
+
+    def close(self) -> None:
+        super().close()
+        self.whole = None
+
+    def _loaded(self) -> nn.Module:
+        if self._module is None:
+            whole = self.whole = loading.weights(self.config, head=self.head)
+            self._digest = _digest(whole, self._parameters)
+            self._module = whole.get_submodule(prefix(whole).rstrip("."))
+        return self._module
+
+    def _placed(self, device: torch.device) -> nn.Module:
+        """On the device; never cast, for some weights and the angles of positions stay float32."""
+        module = self._loaded()
+        if self.config.device_map or self.config.quantize or self.whole is None:
+            return module
+        try:
+            self.whole.to(device)
+        except Exception as error:
+            if not self.out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                f"the weights do not fit on {device}",
+                where=str(self.config.name),
+                hint="use dtype = 'bfloat16', device_map = 'auto', or device = 'cpu'",
+            ) from error
+        return module
+
+    @cached_property
+    def _parameters(self) -> frozenset[str]:
+        """Names of the base model's parameters and buffers."""
+        with torch.device("meta"):
+            module = loading.skeleton(self.config)
+        return frozenset(n for n, _ in chain(module.named_parameters(), module.named_buffers()))
+
+
+def prefix(whole: nn.Module) -> str:
+    """The path of the base model in one with a head, and a dot; empty where it is that itself."""
+    name = str(whole.base_model_prefix)
+    return f"{name}." if name and hasattr(whole, name) else ""
+
+
+def _digest(whole: nn.Module, names: frozenset[str]) -> str:
+    """sha256 over name, type, shape and bytes of the base model's parameters and buffers.
+
+    It is the same with and without the head.
+    """
+    start, sha = prefix(whole), hashlib.sha256()
+    for path, tensor in chain(whole.named_parameters(), whole.named_buffers()):
+        name = path.removeprefix(start)
+        if name in names:
+            sha.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            sha.update(flat.view(torch.uint8).numpy().data)
+    return sha.hexdigest()

@@ -1,0 +1,1 @@
+"""Data for language models: Hugging Face data sets and files of the same formats."""

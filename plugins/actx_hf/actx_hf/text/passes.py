@@ -1,0 +1,145 @@
+"""Pieces of documents as forward passes: packed into one row, padded together, or only with their equals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
+
+import numpy as np
+import torch
+
+from actx_hf.text.document import Document, Piece, offsets
+
+Scheme = Literal["packed", "bucketed", "equal"]
+SCHEMES: tuple[Scheme, ...] = ("packed", "bucketed", "equal")
+"""The ways to put pieces together, the fastest first."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where a piece of a document lies in a pass: in row ``row`` from token ``start`` on."""
+
+    document: int
+    piece: Piece
+    row: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass: the model's arguments, and which of its tokens are rows of which number.
+
+    ``source`` numbers the tokens of the pass row by row, ``target`` the rows of the batch.
+    """
+
+    inputs: Mapping[str, torch.Tensor]
+    source: torch.Tensor
+    target: torch.Tensor
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What the inputs of a model look like beside token ids.
+
+    ``budget`` is how many tokens, padding included, one pass may hold. ``pad`` is the id that fills rows up:
+    any will do, for a mask tells what is real. ``start`` is the id that a decoder begins with, None
+    without an encoder. ``packs`` is whether positions can be given, which keep packed texts apart.
+    """
+
+    budget: int
+    pad: int = 0
+    start: int | None = None
+    packs: bool = False
+
+
+def passes(documents: Sequence[Document], scheme: Scheme, reader: Reader) -> list[Pass]:
+    """The forward passes that read all pieces of some documents, the same for the same documents."""
+    pieces = [(n, piece) for n, document in enumerate(documents) for piece in document.pieces]
+    pieces.sort(key=_shorter)  # stable: of equal length in order
+    form = _packed if scheme == "packed" else _padded
+    begins = offsets(documents)
+    return [form(group, begins, reader) for group in _groups(pieces, scheme, reader.budget)]
+
+
+_Pieces = list[tuple[int, Piece]]
+
+
+def _shorter(each: tuple[int, Piece]) -> int:
+    return -len(each[1].ids)
+
+
+def _groups(pieces: _Pieces, scheme: Scheme, budget: int) -> Iterable[_Pieces]:
+    return _bins(pieces, budget) if scheme == "packed" else _buckets(pieces, scheme, budget)
+
+
+def _bins(pieces: _Pieces, budget: int) -> list[_Pieces]:
+    """First fit, the longest first; a piece above the budget goes alone."""
+    bins: list[_Pieces] = []
+    room: list[int] = []
+    for each in pieces:
+        size = len(each[1].ids)
+        place = next((n for n, left in enumerate(room) if size <= left), len(bins))
+        if place == len(bins):
+            bins.append([])
+            room.append(budget)
+        bins[place].append(each)
+        room[place] -= size
+    return bins
+
+
+def _buckets(pieces: _Pieces, scheme: Scheme, budget: int) -> Iterator[_Pieces]:
+    """Neighbours in length, to be padded to the longest, within the budget."""
+    group: _Pieces = []
+    for each in pieces:
+        longest = len(group[0][1].ids) if group else 0
+        other = scheme == "equal" and len(each[1].ids) != longest
+        if group and (other or (len(group) + 1) * longest > budget):
+            yield group
+            group = []
+        group.append(each)
+    if group:
+        yield group
+
+
+def _packed(group: _Pieces, begins: np.ndarray, reader: Reader) -> Pass:
+    """Pieces end to end in one row; positions that begin again at 0 keep them apart."""
+    sizes = [len(piece.ids) for _, piece in group]
+    starts = [0, *accumulate(sizes)]
+    inputs = {
+        "input_ids": np.concatenate([piece.ids for _, piece in group])[None],
+        "position_ids": np.concatenate([np.arange(n) for n in sizes])[None],
+    }
+    blocks = [Block(*each, 0, start) for each, start in zip(group, starts, strict=False)]
+    return _pass(inputs, blocks, starts[-1], begins)
+
+
+def _padded(group: _Pieces, begins: np.ndarray, reader: Reader) -> Pass:
+    """Pieces below each other, filled up at their end."""
+    longest = len(group[0][1].ids)
+    ids = np.full((len(group), longest), reader.pad)
+    mask = np.zeros((len(group), longest), np.int64)
+    for row, (_, piece) in enumerate(group):
+        ids[row, : len(piece.ids)] = piece.ids
+        mask[row, : len(piece.ids)] = 1
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if reader.start is not None:  # the text itself, shifted by one, as in training
+        begin = np.full((len(group), 1), reader.start)
+        inputs["decoder_input_ids"] = np.concatenate([begin, ids[:, :-1]], axis=1)
+        inputs["decoder_attention_mask"] = mask
+    return _pass(inputs, [Block(*each, row, 0) for row, each in enumerate(group)], longest, begins)
+
+
+def _pass(
+    inputs: Mapping[str, np.ndarray], blocks: Sequence[Block], width: int, begins: np.ndarray
+) -> Pass:
+    source = [b.row * width + b.start + np.flatnonzero(b.piece.taken) for b in blocks]
+    target = [begins[b.document] + b.piece.rows[b.piece.taken] for b in blocks]
+    return Pass(
+        {name: torch.from_numpy(values) for name, values in inputs.items()},
+        torch.from_numpy(np.concatenate(source)),
+        torch.from_numpy(np.concatenate(target)),
+        tuple(blocks),
+    )

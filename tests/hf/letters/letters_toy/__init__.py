@@ -1,0 +1,1 @@
+"""A plugin for tests of text sources, and a server that fails."""
