@@ -10,12 +10,11 @@ from itertools import pairwise
 import numpy as np
 
 from actx_cluster.config import Preprocess
-from actx_cluster.scaling import Scaler, principal
+from actx_cluster.scaling import Scaler
+from actx_cluster.spectrum import principal
 from actx_core import AnalysisError, Input
 
 BLOCK_BYTES = 2**25
-COVARIANCE = 8192
-"""Dimensions up to which a covariance matrix is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +111,9 @@ class Rows:
         """The preprocessing fitted on these rows; ``pca:N`` and ``whiten:N`` take one more pass."""
         name, _, number = preprocess.partition(":")
         if name in ("pca", "whiten"):
-            if self.size > COVARIANCE:
-                raise AnalysisError(
-                    f'preprocess = "{preprocess}" takes at most {COVARIANCE} dimensions, found {self.size}',
-                    where=self.data.name,
-                    hint="pool the tap, or analyse the scores of a pca",
-                )
-            blocks = (block for _, block in self.blocks())
-            few = int(number)
-            return principal(blocks, moments.mean, self.count, few, whiten=name == "whiten")
+            found = principal(self, int(number), seed=0)
+            deviations = np.sqrt(found.energies / (self.count - 1))
+            return Scaler(found.mean, deviations if name == "whiten" else None, found.directions)
         return Scaler(
             mean=moments.mean if name in ("center", "zscore") else None,
             scale=moments.scale if name == "zscore" else None,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +52,3 @@ class Scaler:
         """The scaler whose ``arrays`` were stored by a result with this ``preprocess``."""
         parts = {name: arrays.get(name) for name in ("mean", "scale", "directions")}
         return cls(**parts, unit=preprocess == "l2")
-
-
-def principal(
-    blocks: Iterable[np.ndarray], mean: np.ndarray, rows: int, components: int, *, whiten: bool
-) -> Scaler:
-    """Projection on the first principal components, exact: eigenvectors of the covariance of all blocks.
-
-    Fewer components than asked for where the rows span no more. The largest entry of each is positive.
-    """
-    scatter = np.zeros((len(mean), len(mean)))
-    for block in blocks:
-        centred = block - mean
-        scatter += centred.T @ centred
-    few = min(components, rows - 1, len(mean))
-    values, vectors = eigh(scatter, subset_by_index=(len(mean) - few, len(mean) - 1))
-    values, directions = values[::-1], vectors[:, ::-1].T
-    kept = values > len(mean) * np.finfo(float).eps * values[0]  # the rest is rounding
-    values, directions = values[kept], directions[kept]
-    largest = np.abs(directions).argmax(axis=1, keepdims=True)
-    directions = directions * np.sign(np.take_along_axis(directions, largest, axis=1))
-    return Scaler(mean, np.sqrt(values / (rows - 1)) if whiten else None, directions)

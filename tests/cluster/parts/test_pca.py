@@ -12,9 +12,9 @@ from sklearn import cluster, decomposition, metrics
 from sklearn.datasets import load_digits
 
 import actx_cluster.rows
+from actx_cluster import spectrum
 from actx_cluster.clustering.config import KMeansConfig
 from actx_cluster.clustering.kmeans import KMeans
-from actx_cluster.parts import spectrum
 from actx_cluster.parts.config import PcaConfig
 from actx_cluster.parts.pca import Pca
 from actx_core import AnalysisError

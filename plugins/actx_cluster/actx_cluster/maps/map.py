@@ -12,8 +12,8 @@ from actx_cluster import figures
 from actx_cluster.maps.config import MapConfig
 from actx_cluster.maps.methods import METHODS, lay_out
 from actx_cluster.parts.pca import few_labels, project
-from actx_cluster.parts.spectrum import principal
 from actx_cluster.rows import Rows
+from actx_cluster.spectrum import principal
 from actx_core import AnalysisError, Analyzer, Input, Result
 
 JUDGED = 2000

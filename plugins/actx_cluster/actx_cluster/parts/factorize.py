@@ -13,8 +13,8 @@ from actx_cluster.parts.config import NmfConfig
 from actx_cluster.parts.data import Data
 from actx_cluster.parts.hals import improve, penalties, solve
 from actx_cluster.parts.rowfile import RowFile
-from actx_cluster.parts.spectrum import Spectrum
 from actx_cluster.parts.start import make
+from actx_cluster.spectrum import Spectrum
 from actx_core import atomic
 
 SCALARS = ("iterations", "first", "converged", "done")

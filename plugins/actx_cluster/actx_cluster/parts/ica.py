@@ -12,9 +12,9 @@ from scipy.linalg import eigh
 from actx_cluster.parts.config import IcaConfig
 from actx_cluster.parts.pca import project
 from actx_cluster.parts.rowfile import RowFile
-from actx_cluster.parts.spectrum import Spectrum, principal
 from actx_cluster.parts.top import Top
 from actx_cluster.rows import Rows
+from actx_cluster.spectrum import Spectrum, principal
 from actx_core import Analyzer, Input, Result
 
 BLOCK = 8192

@@ -10,8 +10,8 @@ import numpy as np
 from actx_cluster import figures
 from actx_cluster.parts.config import PcaConfig
 from actx_cluster.parts.rowfile import RowFile
-from actx_cluster.parts.spectrum import Spectrum, principal
 from actx_cluster.rows import Rows, dominant
+from actx_cluster.spectrum import Spectrum, principal
 from actx_core import Analyzer, Input, Result
 
 LABELS = 20

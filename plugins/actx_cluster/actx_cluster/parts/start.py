@@ -9,7 +9,7 @@ import numpy as np
 
 from actx_cluster.parts.config import NmfConfig
 from actx_cluster.parts.data import Data
-from actx_cluster.parts.spectrum import Spectrum, randomized, scatter
+from actx_cluster.spectrum import Spectrum, randomized, scatter
 from actx_core import AnalysisError
 
 TINY = 1e-6

@@ -1,15 +1,18 @@
-"""Eigenvectors of the scatter matrix of rows that are read in blocks: what PCA, ICA and NMF begin with."""
+"""Eigenvectors of the scatter matrix of rows read in blocks: what PCA, whitening, ICA and NMF begin with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import eigh
 
-from actx_cluster.rows import Rows
 from actx_core import AnalysisError
+
+if TYPE_CHECKING:
+    from actx_cluster.rows import Rows
 
 EXACT = 8192
 """Dimensions up to which the scatter matrix itself is made."""

@@ -10,7 +10,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 import actx_cluster.rows
-from actx_cluster.parts import spectrum
+from actx_cluster import spectrum
 from actx_cluster.parts.config import PcaConfig
 from actx_cluster.parts.pca import Pca
 from actx_cluster.parts.rowfile import RowFile
