@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "verify:verify",
         "Check every file of a run, or a file of a known format.",
     ),
-    "analyze": ("analyze:analyze", "Run analyses on a run that exists."),
+    "analyze": ("analyze:analyze", "Run analyses on a run that exists, or on a file of arrays."),
     "convert": ("convert:convert", "Write a run in another format."),
     "finish": ("finish:finish", "Join and analyse a run whose slices are done."),
     "layers": ("layers:layers", "Print the module tree of a model with its taps."),

@@ -53,7 +53,7 @@ class Hdf5File(Format[Config]):
 
     def read(self, path: Path) -> Sequence[Input]:
         try:
-            file = h5py.File(path, "r", locking=False)
+            file = h5py.File(path, "r")
             found: dict[str, h5py.Dataset] = {}
             file.visititems(lambda name, item: _collect(found, name, item))
         except (OSError, RuntimeError) as error:

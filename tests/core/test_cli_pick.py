@@ -346,7 +346,7 @@ def test_leaving_at_a_terminal_writes_nothing(key: str, desk: Path) -> None:
         (["alexnet", "--save", "none.toml"], "none.toml: there is no such pipeline"),
         (["vgg", "--save", "p.toml"], "no [[model]] with as or name 'vgg'; there are: 'alexnet'"),
         (["both"], "'both' means 2 models, --pick asks about one  hint: there are: alexnet, vgg"),
-        (["alexnet", "--match", "*"], "--pick takes neither --match nor --all"),
+        (["alexnet", "--match", "*"], "--pick takes neither --match, --all nor --check"),
     ],
 )
 def test_mistakes_before_anything_is_asked(args: list[str], message: str, desk: Path) -> None:
