@@ -254,8 +254,8 @@ def test_a_component_without_config_takes_core_keys_only(plain, problems):
             {"tap": {"match": ["a"], "store_dtype": "f2"}},
             (
                 "model.tap.store_dtype",
-                "'store_dtype' must be '', 'float64', 'float32', 'float16' or 'bfloat16', found"
-                " 'f2'",
+                "'store_dtype' must be '', 'float64', 'float32', 'float16', 'bfloat16' or"
+                " 'int8_per_channel', found 'f2'",
                 "",
             ),
         ),
