@@ -31,6 +31,7 @@ def test_public_names():
         "ImagePreprocess",
         "Module",
         "ModuleConfig",
+        "ShuffledDataset",
         "TorchConfig",
         "TorchModel",
         "load_checkpoint",
