@@ -22,8 +22,8 @@ from sklearn.decomposition import NMF, PCA, IncrementalPCA
 
 from actx_cluster.parts.config import NmfConfig
 from actx_cluster.parts.nmf import Nmf
-from actx_cluster.spectrum import principal
 from actx_cluster.rows import Rows
+from actx_cluster.spectrum import principal
 from actx_core import Input
 
 SIZE, PARTS, ITERATIONS, REPEATS = 384, 50, 30, 3
