@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from select import select
 from typing import Any
 
 import pytest
@@ -273,9 +274,9 @@ def terminal(desk: Path, *args: str, typed: str, key: str = "") -> tuple[int, li
     if key:
         seen += _until(ours, b"> ")
     while key and process.poll() is None:  # Ctrl-C between prompt and reading waits for another key
-        with suppress(OSError, subprocess.TimeoutExpired):
+        with suppress(OSError):
             os.write(ours, key.encode())
-            process.wait(0.5)
+        seen += _drained(ours, 0.5)  # a terminal that nobody reads is soon full, and then all wait
     seen += _until(ours, None)
     os.close(ours)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
@@ -292,6 +293,15 @@ def _until(ours: int, mark: bytes | None) -> bytes:
         if not piece:
             break
         seen += piece
+    return seen
+
+
+def _drained(ours: int, seconds: float) -> bytes:
+    """What comes until nothing has come for a while."""
+    seen = b""
+    with suppress(OSError):  # the other side is closed
+        while select([ours], [], [], seconds)[0] and (piece := os.read(ours, 4096)):
+            seen += piece
     return seen
 
 
