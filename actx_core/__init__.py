@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from actx_core.extract import extract
     from actx_core.files import atomic, sha256_file
     from actx_core.hookspecs import Component, hookimpl
-    from actx_core.results import Run, TapArray, open_run
+    from actx_core.results import Run, open_run
     from actx_core.run import Pipeline
+    from actx_core.tap_array import TapArray
     from actx_core.types import (
         Activation,
         ArraySpec,
@@ -77,8 +78,9 @@ _HOMES = {
     "extract": "extract",
     "files": "atomic sha256_file",
     "hookspecs": "Component hookimpl",
-    "results": "Run TapArray open_run",
+    "results": "Run open_run",
     "run": "Pipeline",
+    "tap_array": "TapArray",
     "types": (
         "Activation ArraySpec Batch Checkpoint Job Pool Preview Progress Receipt Result Sample Shard"
         " Stage Tap"

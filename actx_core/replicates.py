@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import xarray as xr
 
-    from actx_core.results import TapArray
+    from actx_core.tap_array import TapArray
 
 BLOCK = 2**26
 """Bytes of rows that are in memory at a time while means are taken."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from actx_core.results import TapArray
+    from actx_core.tap_array import TapArray
 
 BLOCK = 1 << 24
 """Bytes read at a time: as fast as reading in order."""

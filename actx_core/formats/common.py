@@ -14,7 +14,7 @@ from actx_core.files import sha256_json
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from actx_core.results import TapArray
+    from actx_core.tap_array import TapArray
 
 
 def samples(tap: TapArray) -> list[str]:

@@ -18,7 +18,8 @@ from actx_core.tables import write_csv, write_table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from actx_core.results import Run, TapArray
+    from actx_core.results import Run
+    from actx_core.tap_array import TapArray
 
 C = TypeVar("C", bound=Config)
 INDEX = "index.json"

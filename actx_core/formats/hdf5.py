@@ -16,7 +16,8 @@ from actx_core.stores.hdf5 import Dataset, Layout
 from actx_core.stores.payload import write_payload
 
 if TYPE_CHECKING:
-    from actx_core.results import Run, TapArray
+    from actx_core.results import Run
+    from actx_core.tap_array import TapArray
 
 
 POSITIONS = ".sample"

@@ -20,7 +20,8 @@ from actx_core.stores.payload import write_payload
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from actx_core.results import Run, TapArray
+    from actx_core.results import Run
+    from actx_core.tap_array import TapArray
 
 _LONGEST = 63
 """Characters of a MATLAB name."""

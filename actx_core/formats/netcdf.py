@@ -20,7 +20,8 @@ from actx_core.stores.payload import write_payload
 if TYPE_CHECKING:
     import numpy as np
 
-    from actx_core.results import Run, TapArray
+    from actx_core.results import Run
+    from actx_core.tap_array import TapArray
 
 VARIABLE = "activations"
 

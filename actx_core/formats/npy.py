@@ -17,7 +17,7 @@ from actx_core.stores.npy import npy_header
 from actx_core.stores.payload import write_payload
 
 if TYPE_CHECKING:
-    from actx_core.results import TapArray
+    from actx_core.tap_array import TapArray
 
 
 class NpyFolder(FolderFormat[Config]):

@@ -21,7 +21,7 @@ from actx_core.stores.row_groups import RowGroups, row_groups
 from actx_core.tables import reading
 
 if TYPE_CHECKING:
-    from actx_core.results import TapArray
+    from actx_core.tap_array import TapArray
 
 VALUES = "activations"
 BLOCK = 2**26

@@ -16,7 +16,7 @@ from actx_core.stores.hdf5 import Dataset, Layout, reserve
 from actx_core.stores.payload import write_payload
 
 if TYPE_CHECKING:
-    from actx_core.results import TapArray
+    from actx_core.tap_array import TapArray
 
 MEASUREMENTS = "measurements"
 

@@ -13,7 +13,7 @@ from actx_core.formats.config import TextConfig
 from actx_core.formats.folder import FolderFormat
 
 if TYPE_CHECKING:
-    from actx_core.results import TapArray
+    from actx_core.tap_array import TapArray
 
 _BLOCK = 1 << 22
 """Bytes of numbers turned into text at a time; the text and its line ends take ten times that."""
