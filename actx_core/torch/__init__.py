@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actx_core.torch.data import ShuffledDataset
     from actx_core.torch.images import prepare_images, preview_images
     from actx_core.torch.live import probe
-    from actx_core.torch.model import TorchModel
+    from actx_core.torch.model import TorchModel, digest, named_tensors
     from actx_core.torch.module import Module
     from actx_core.torch.wrapping import wrap
 
@@ -26,7 +26,9 @@ _HOME = {
     "TorchConfig": "config",
     "TorchModel": "model",
     "ShuffledDataset": "data",
+    "digest": "model",
     "load_checkpoint": "checkpoints",
+    "named_tensors": "model",
     "prepare_images": "images",
     "preview_images": "images",
     "probe": "live",
@@ -41,7 +43,9 @@ __all__ = [
     "ShuffledDataset",
     "TorchConfig",
     "TorchModel",
+    "digest",
     "load_checkpoint",
+    "named_tensors",
     "prepare_images",
     "preview_images",
     "probe",

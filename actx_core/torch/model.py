@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -30,16 +30,21 @@ T = TypeVar("T", bound=TorchConfig)
 
 
 class TorchModel(Model[T]):
-    """A model that is an ``nn.Module``. Subclasses say how to build it, load it and feed it."""
+    """A model that is an ``nn.Module``. Subclasses say how to build it, load it and feed it.
+
+    ``module`` is the network while it is loaded, ``device`` where it runs, ``declared`` the opened taps by
+    name. What loads, places and runs in a way of its own overrides ``loaded`` and ``placed``, and runs
+    inside ``running``.
+    """
 
     def __init__(self, config: T) -> None:
         super().__init__(config)
         self._points: list[Point] = []
-        self._module: nn.Module | None = None
-        self._digest = ""
+        self.module: nn.Module | None = None
+        self.weights_digest = ""
         self._capture: Capture | None = None
-        self._declared: dict[str, Tap] = {}
-        self._device = torch.device("cpu")
+        self.declared: dict[str, Tap] = {}
+        self.device = torch.device("cpu")
         self._transfer: devices.Transfer | None = None
 
     @abstractmethod
@@ -73,7 +78,7 @@ class TorchModel(Model[T]):
 
     def host(self, inputs: Any) -> Any:
         """The inputs in pinned memory where the model runs on CUDA; call it at the end of ``prepare``."""
-        pinned = self._device.type == "cuda"
+        pinned = self.device.type == "cuda"
         return convert(inputs, torch.Tensor.pin_memory) if pinned else inputs
 
     def activation(self, tap: Tap, array: torch.Tensor, batch: Batch) -> Activation:
@@ -94,12 +99,12 @@ class TorchModel(Model[T]):
         """Load weights on the device and hook the taps."""
         device = devices.resolve(self.config.device)
         chosen, _ = select(self.taps(), taps)
-        self._unhook()
-        self._device, self._declared = device, {tap.name: tap for tap in chosen}
-        self._module = self._placed(device)
+        self.unhook()
+        self.device, self.declared = device, {tap.name: tap for tap in chosen}
+        self.module = self.placed(device)
         self._transfer = devices.Transfer(device)
-        points = [point for point in self._points if point.tap.name in self._declared]
-        self._capture = Capture(self._module, points)
+        points = [point for point in self._points if point.tap.name in self.declared]
+        self._capture = Capture(self.module, points)
 
     def extract(self, batch: Batch, pool: Pool) -> Mapping[str, Activation]:
         """One forward pass, which ends after the last opened tap.
@@ -107,19 +112,19 @@ class TorchModel(Model[T]):
         Floating activations arrive in the type of the Config. What ``pool`` returns is copied where it
         still lies in the memory of the tensor it was given, which the forward pass may change later.
         """
-        module, capture = self._module, self._capture
+        module, capture = self.module, self._capture
         if module is None or capture is None:
             raise ModelError("no taps are open", hint="call open(taps) first")
 
         def take(point: Point, tensor: torch.Tensor) -> Activation:
-            tap = self._declared[point.tap.name]
+            tap = self.declared[point.tap.name]
             _check(tap, tensor, len(batch.samples))
             tensor = tensor.to(self._dtype) if tensor.is_floating_point() else tensor
-            with torch.autocast(self._device.type, enabled=False):
+            with torch.autocast(self.device.type, enabled=False):
                 return pool(tap.name, self.activation(tap, tensor, batch))
 
         try:
-            with self._running():
+            with self.running():
                 inputs = self._moved(batch.inputs)
                 return capture.run(lambda: call(module, inputs), take)[0]
         except ActxError:
@@ -130,7 +135,7 @@ class TorchModel(Model[T]):
             raise ModelError(f"the forward pass failed: {_told(error)}") from error
 
     def to_host(self, arrays: Mapping[str, Any]) -> Callable[[], dict[str, np.ndarray]]:
-        transfer = self._transfer or devices.Transfer(self._device)
+        transfer = self._transfer or devices.Transfer(self.device)
         return transfer.start(arrays)
 
     def out_of_memory(self, error: BaseException) -> bool:
@@ -138,25 +143,25 @@ class TorchModel(Model[T]):
 
     def fingerprint(self) -> str:
         """sha256 of all parameters and buffers as they were loaded; loads them if need be."""
-        if not self._digest:
-            self._module = self._loaded()
-        return self._digest
+        if not self.weights_digest:
+            self.module = self.loaded()
+        return self.weights_digest
 
     def describe(self) -> Mapping[str, Any]:
-        cuda = self._device.type == "cuda"
+        cuda = self.device.type == "cuda"
         return {
             "torch": torch.__version__,
-            "device": torch.cuda.get_device_name(self._device) if cuda else str(self._device),
+            "device": torch.cuda.get_device_name(self.device) if cuda else str(self.device),
             "dtype": self.config.dtype,
             "autocast": self.config.autocast,
             "threads": 0 if cuda else torch.get_num_threads(),
-            "parameters": sum(p.numel() for p in self._module.parameters()) if self._module else 0,
+            "parameters": sum(p.numel() for p in self.module.parameters()) if self.module else 0,
         }
 
     def close(self) -> None:
-        self._unhook()
-        self._module = self._transfer = None
-        if self._device.type == "cuda":
+        self.unhook()
+        self.module = self._transfer = None
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     @property
@@ -187,19 +192,19 @@ class TorchModel(Model[T]):
         except Exception as error:
             raise ModelError(f"the model cannot be built: {_told(error)}") from error
 
-    def _loaded(self) -> nn.Module:
+    def loaded(self) -> nn.Module:
         """The module with its weights on the CPU, in eval mode."""
-        if self._module is not None:
-            return self._module
+        if self.module is not None:
+            return self.module
         with devices.seeded_everywhere(self.config.seed):
             module = self._built("cpu")
             self.load(module)
-        self._digest = digest(module)
+        self.weights_digest = digest(named_tensors(module))
         return module.eval()
 
-    def _placed(self, device: torch.device) -> nn.Module:
+    def placed(self, device: torch.device) -> nn.Module:
         """The loaded module on the device, floating weights in the type of the Config."""
-        module = self._loaded()
+        module = self.loaded()
         try:
             module.to(device)
             for tensor in chain(module.parameters(), module.buffers()):
@@ -218,40 +223,45 @@ class TorchModel(Model[T]):
         """Inputs on the device, floating ones in the type of the Config."""
 
         def move(tensor: torch.Tensor) -> torch.Tensor:
-            tensor = tensor.to(self._device, non_blocking=True)
+            tensor = tensor.to(self.device, non_blocking=True)
             return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
 
         return convert(inputs, move)
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """The state of torch in which the forward pass gives the same numbers every time."""
         with ExitStack() as stack:
             stack.enter_context(self._without_gradients())
-            stack.enter_context(devices.seeded(self.config.seed, self._device))
-            if self._device.type == "cuda":
+            stack.enter_context(devices.seeded(self.config.seed, self.device))
+            if self.device.type == "cuda":
                 exact = torch.backends.cudnn.flags(
                     enabled=True, deterministic=True, allow_tf32=False
                 )
                 stack.enter_context(exact)
             if self.config.autocast:
                 dtype = getattr(torch, self.config.autocast)
-                stack.enter_context(torch.autocast(self._device.type, dtype=dtype))
+                stack.enter_context(torch.autocast(self.device.type, dtype=dtype))
             yield
 
     def _without_gradients(self) -> AbstractContextManager[Any]:
         return torch.inference_mode()
 
-    def _unhook(self) -> None:
+    def unhook(self) -> None:
         if self._capture is not None:
             self._capture.remove()
         self._capture = None
 
 
-def digest(module: nn.Module) -> str:
-    """sha256 over name, type, shape and bytes of every parameter and buffer."""
+def named_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every parameter and buffer by name."""
+    yield from chain(module.named_parameters(), module.named_buffers())
+
+
+def digest(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """sha256 over name, type, shape and bytes of each."""
     sha = hashlib.sha256()
-    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+    for name, tensor in tensors:
         sha.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()

@@ -15,7 +15,7 @@ from actx_core.torch import devices
 from actx_core.torch.arrays import enlarge, repeat, stack
 from actx_core.torch.config import TorchConfig
 from actx_core.torch.hooks import Point, eager, innermost
-from actx_core.torch.model import TorchModel, digest
+from actx_core.torch.model import TorchModel, digest, named_tensors
 from actx_core.torch.probing import BATCHES, probe_module
 from actx_core.types import Activation, Batch, Pool, Sample, Tap
 
@@ -41,7 +41,7 @@ class Wrapped(TorchModel[TorchConfig]):
         device = tensors[0].device if tensors else torch.device("cpu")
         name: Any = str(dtype).split(".")[1]
         super().__init__(TorchConfig(device=str(device), dtype=name, batch_size=batch_size))
-        self._device = device
+        self.device = device
         self._inner = inner
         self._sample = None if example is None else stack([example])
         self._mode = ExitStack()
@@ -76,7 +76,7 @@ class Wrapped(TorchModel[TorchConfig]):
             return super().extract(batch, pool)
 
     def fingerprint(self) -> str:
-        return digest(self._inner)
+        return digest(named_tensors(self._inner))
 
     def close(self) -> None:
         super().close()
@@ -85,14 +85,14 @@ class Wrapped(TorchModel[TorchConfig]):
     def _probe(self) -> list[Point]:
         with ExitStack() as stack:
             stack.enter_context(evaluating(self._inner))
-            stack.enter_context(devices.seeded(self.config.seed, self._device))
+            stack.enter_context(devices.seeded(self.config.seed, self.device))
             stack.enter_context(eager(self._inner))
             stack.enter_context(torch.no_grad())
             inputs = [self.example(size) for size in BATCHES]
             grown = {"y": self.resized(BATCHES[0], "y"), "x": self.resized(BATCHES[0], "x")}
-            return probe_module(self._inner, inputs, grown, self._device, self.config.dtype)
+            return probe_module(self._inner, inputs, grown, self.device, self.config.dtype)
 
-    def _placed(self, device: torch.device) -> nn.Module:
+    def placed(self, device: torch.device) -> nn.Module:
         return self._inner
 
     def _without_gradients(self) -> AbstractContextManager[Any]:

@@ -254,7 +254,7 @@ def chain() -> nn.Module:
 def test_stops_after_the_last_tap():
     model = Net(chain, torch.zeros(4), plane=False)
     model.open(["1.part", "0"])
-    module = model._module
+    module = model.module
     model.extract(Batch(torch.ones(3, 4), range(3)), keep)
     assert [part.calls for part in module] == [1, 1, 0, 0]
     model.open(["1.part@in"])
@@ -659,10 +659,10 @@ def test_open_again_close_twice_and_extract_when_closed():
     model = Net(chain, torch.zeros(4), plane=False)
     batch = Batch(torch.ones(2, 4), range(2))
     model.open(["0"])
-    module = model._module
+    module = model.module
     assert set(model.extract(batch, keep)) == {"0"}
     model.open(["1", "2"])
-    assert model._module is module, "weights are loaded once"
+    assert model.module is module, "weights are loaded once"
     assert set(model.extract(batch, keep)) == {"1", "2"}
     assert sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in module.modules()) == 2
     model.close()

@@ -109,7 +109,7 @@ def test_real_smollm2(smollm2, tmp_path):
     found = extract(model, CORPUS, names)
     assert model.describe()["batching"] == "packed"
     model.open(names[:1])
-    _compare(found, model._module, model.tokens.tokenizer)
+    _compare(found, model.module, model.tokens.tokenizer)
 
 
 def _compare(found, network, tokenizer):

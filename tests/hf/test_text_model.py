@@ -147,7 +147,7 @@ def test_the_forward_pass_ends_after_the_deepest_tap(saved):
     model = make(saved("gpt2"))
     model.open(["blocks.0.mlp.post", "blocks.1.attn_out"])
     seen = []
-    for number, block in enumerate(model._module.h):
+    for number, block in enumerate(model.module.h):
         block.register_forward_pre_hook(lambda *_, n=number: seen.append(n))
     batch = model.prepare([Sample("a", "some text")])
     model.extract(batch, lambda name, activation: activation)
@@ -234,5 +234,5 @@ def test_the_self_test_tells_mixing_from_rounding_in_16_bits(saved):
         assert model.describe()["batching"] == batching
     model = make(saved("llama"), dtype="bfloat16")
     model.open(["embed"])
-    angles = {tensor.dtype for _, tensor in model._module.named_buffers()}
+    angles = {tensor.dtype for _, tensor in model.module.named_buffers()}
     assert angles == {torch.float32}, "rounded angles would move far positions"

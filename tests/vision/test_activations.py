@@ -90,7 +90,7 @@ def check(monkeypatch, model, taps, build):
     found = model.extract(batch, lambda _, activation: activation)
     with torch.device("meta"):
         plain = build()
-    plain.load_state_dict(model._module.state_dict(), strict=True, assign=True)
+    plain.load_state_dict(model.module.state_dict(), strict=True, assign=True)
     expected = {}
     for tap in taps:
         plain.get_submodule(tap).register_forward_hook(

@@ -47,7 +47,7 @@ def taken(model, taps):
     batch = model.prepare(SAMPLES)
     found = model.extract(batch, lambda _, activation: activation)
     arrays = model.to_host({name: each.array for name, each in found.items()})()
-    return model._module.state_dict(), batch.inputs, arrays
+    return model.module.state_dict(), batch.inputs, arrays
 
 
 # In-place ReLU

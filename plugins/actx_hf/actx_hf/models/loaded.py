@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from actx_core import OutOfMemory
-from actx_core.torch import TorchModel
+from actx_core.torch import TorchModel, digest, named_tensors
 from actx_hf.models import loading
 from actx_hf.models.config import LoadedConfig
 
@@ -40,16 +38,16 @@ class Loaded(TorchModel[T]):
         super().close()
         self.whole = None
 
-    def _loaded(self) -> nn.Module:
-        if self._module is None:
+    def loaded(self) -> nn.Module:
+        if self.module is None:
             whole = self.whole = loading.weights(self.config, head=self.head)
-            self._digest = _digest(whole, self._parameters)
-            self._module = whole.get_submodule(prefix(whole).rstrip("."))
-        return self._module
+            self.weights_digest = digest(_own(whole, self._parameters))
+            self.module = whole.get_submodule(prefix(whole).rstrip("."))
+        return self.module
 
-    def _placed(self, device: torch.device) -> nn.Module:
+    def placed(self, device: torch.device) -> nn.Module:
         """On the device; never cast, for some weights and the angles of positions stay float32."""
-        module = self._loaded()
+        module = self.loaded()
         if self.config.device_map or self.config.quantize or self.whole is None:
             return module
         try:
@@ -69,7 +67,7 @@ class Loaded(TorchModel[T]):
         """Names of the base model's parameters and buffers."""
         with torch.device("meta"):
             module = loading.skeleton(self.config)
-        return frozenset(n for n, _ in chain(module.named_parameters(), module.named_buffers()))
+        return frozenset(name for name, _ in named_tensors(module))
 
 
 def prefix(whole: nn.Module) -> str:
@@ -78,16 +76,9 @@ def prefix(whole: nn.Module) -> str:
     return f"{name}." if name and hasattr(whole, name) else ""
 
 
-def _digest(whole: nn.Module, names: frozenset[str]) -> str:
-    """sha256 over name, type, shape and bytes of the base model's parameters and buffers.
-
-    It is the same with and without the head.
-    """
-    start, sha = prefix(whole), hashlib.sha256()
-    for path, tensor in chain(whole.named_parameters(), whole.named_buffers()):
-        name = path.removeprefix(start)
-        if name in names:
-            sha.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
-            sha.update(flat.view(torch.uint8).numpy().data)
-    return sha.hexdigest()
+def _own(whole: nn.Module, names: frozenset[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of the base model, the same with and without the head."""
+    start = prefix(whole)
+    for path, tensor in named_tensors(whole):
+        if (name := path.removeprefix(start)) in names:
+            yield name, tensor

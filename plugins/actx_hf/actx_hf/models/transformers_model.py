@@ -162,23 +162,23 @@ class Transformers(Loaded[TransformersConfig]):
 
     @property
     def _reader(self) -> Reader:
-        budget = self.config.pass_tokens or (512 if self._device.type == "cpu" else 16384)
+        budget = self.config.pass_tokens or (512 if self.device.type == "cpu" else 16384)
         known = self._architecture
         return Reader(budget, known.pad, known.start, known.positions)
 
     def open(self, taps: Sequence[str]) -> None:
         """Load weights on the device, hook the taps, and find out how texts can be read together."""
         self.head = LOGITS in taps
-        if self.head and self.whole is self._module:
-            self._module = None
+        if self.head and self.whole is self.module:
+            self.module = None
         super().open(taps)
-        assert self._module is not None
+        assert self.module is not None
         names = dict.fromkeys([*taps, *self.config.norm_ratio])
         spots = [spot for name, spot in self._architecture.spots.items() if name in names]
-        root = self.whole if self.head and self.whole else self._module
-        self._gather = Gather(root, [self._placed_in(root, spot) for spot in spots], self._device)
+        root = self.whole if self.head and self.whole else self.module
+        self._gather = Gather(root, [self._placed_in(root, spot) for spot in spots], self.device)
         tokens = self.tokens
-        with self._running():
+        with self.running():
             self._scheme, self._tested = choose(
                 self._gather.by_document,
                 self.config.batching,
@@ -195,7 +195,7 @@ class Transformers(Loaded[TransformersConfig]):
 
     def _placed_in(self, root: nn.Module, spot: Spot) -> Spot:
         """The spot by its path in a model with a head."""
-        if root is self._module or spot.tap.name == LOGITS:
+        if root is self.module or spot.tap.name == LOGITS:
             return spot
         return replace(spot, path=f"{prefix(root)}{spot.path}".rstrip("."))
 
@@ -206,16 +206,16 @@ class Transformers(Loaded[TransformersConfig]):
             raise ModelError("no taps are open", hint="call open(taps) first")
         assert batch.offsets is not None
         try:
-            with self._running():
+            with self.running():
                 found = gather(inputs.passes, batch.offsets)
                 ratios = {
                     f"norm_ratio.{name}": _norm_ratio(found[name], batch.offsets)
                     for name in self.config.norm_ratio
                 }
-                with torch.autocast(self._device.type, enabled=False):
+                with torch.autocast(self.device.type, enabled=False):
                     return {
                         name: pool(name, self._activation(name, found.pop(name), batch, ratios))
-                        for name in self._declared
+                        for name in self.declared
                     }
         except ActxError:
             raise
@@ -230,7 +230,7 @@ class Transformers(Loaded[TransformersConfig]):
     def _activation(
         self, name: str, array: torch.Tensor, batch: Batch, ratios: Mapping[str, np.ndarray]
     ) -> Activation:
-        tap, inputs = self._declared[name], batch.inputs
+        tap, inputs = self.declared[name], batch.inputs
         assert batch.offsets is not None
         if tap.row_kind == "token":
             return Activation(array, tap.axes[1:], offsets=batch.offsets, columns={"token": ratios})
@@ -255,8 +255,8 @@ class Transformers(Loaded[TransformersConfig]):
             "batching_tested": dict(self._tested),
         }
 
-    def _unhook(self) -> None:
-        super()._unhook()
+    def unhook(self) -> None:
+        super().unhook()
         if self._gather is not None:
             self._gather.remove()
         self._gather = None
