@@ -7,38 +7,31 @@ one thread waits for the copies to the host and writes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import queue
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from actx_core.buffer import Buffer
+from actx_core.commit import Committer
 from actx_core.config.keep import parse_keep
 from actx_core.config.load import load_dict
 from actx_core.config.pipeline import Entry, PipelineConfig
 from actx_core.contracts import Store
-from actx_core.dtypes import INT8, quantize
 from actx_core.errors import ActxError, ExecutionError, SourceError
-from actx_core.extract import Columns, Extraction, Want
-from actx_core.files import atomic, read_json, sha256_file, write_json
-from actx_core.layout import HINT, ROWS, Layout, save_receipt, scales
+from actx_core.extract import Extraction, Want
+from actx_core.files import read_json, write_json
+from actx_core.layout import HINT, Layout
 from actx_core.memory import keep_freed_memory
 from actx_core.order import Order, order
 from actx_core.plan import CellPlan, build_model, build_source
 from actx_core.registry import registry
-from actx_core.stats import first_nonfinite, relative_error, shard_stats
-from actx_core.tables import table_digest, write_table
-from actx_core.types import SAMPLE, ArraySpec, Job, Progress, Receipt, Sample, Shard, Skipped
+from actx_core.types import Job, Progress, Receipt, Sample, Shard, Skipped
 
 THREADS = max(2, min(8, os.cpu_count() or 2))
 """Threads that decode and prepare."""
@@ -64,18 +57,6 @@ class _End:
     shard: Shard
 
 
-@dataclass
-class _Made:
-    """What has been written of a shard, as its receipt says it."""
-
-    shard: Shard
-    rows: dict[str, int] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
-    stats: dict[str, dict[str, float]] = field(default_factory=dict)
-    nonfinite: dict[str, str] = field(default_factory=dict)
-
-
 class Worker:
     """One cell's model, opened once, and what is needed to turn shards into files."""
 
@@ -86,9 +67,9 @@ class Worker:
         config = load_dict(dict(job.pipeline), base=Path(job.base))
         self.cell = CellPlan.from_json(job.cell)
         self.order = _order(config, self.cell, self.layout)
-        self.store = build_store(config.store)
         model = next(m for m in config.models if m.id == self.cell.model)
         self.specs = {t.name: t.spec(self.cell) for t in self.cell.taps if t.name in job.taps}
+        self.commit = Committer(self.layout, self.cell.id, build_store(config.store), self.specs)
         self.extraction = Extraction(
             build_model(model),
             {
@@ -234,7 +215,7 @@ class Worker:
         try:
             for item in iter(lambda: _get(done, stop), None):
                 if isinstance(item, _End):
-                    out.put(self._commit(item.shard, buffer or Buffer.of(item.shard, self.specs)))
+                    out.put(self.commit(item.shard, buffer or Buffer.of(item.shard, self.specs)))
                     buffer = None
                     continue
                 batch, waits = item
@@ -247,79 +228,6 @@ class Worker:
         except Exception as error:
             stop.set()
             out.put(error)
-
-    def _commit(self, shard: Shard, buffer: Buffer) -> Receipt:
-        """Write arrays and row tables, then the receipt."""
-        made = _Made(shard)
-        kinds = {SAMPLE, *(spec.kind for spec in self.specs.values())}
-        tables = {kind: buffer.table(kind) for kind in sorted(kinds)}
-        for kind, columns in tables.items():
-            self._write_table(made, kind, columns)
-        for name, spec in self.specs.items():
-            spec = replace(spec, rows=made.rows[spec.kind])
-            array = buffer.arrays.pop(name).take()
-            if len(array) != spec.rows:
-                raise ExecutionError(
-                    f"{len(array)} rows for a table of {spec.rows}", where=spec.name
-                )
-            made.stats[name] = shard_stats(array, spec.dtype)
-            if made.stats[name]["nonfinite"]:
-                made.nonfinite[name] = _first_nonfinite(array, spec, tables)
-            if spec.dtype == INT8:
-                array = self._quantize(made, name, spec, array)
-            made.digests[name] = hashlib.sha256(array.reshape(-1).data).hexdigest()
-            path = self.layout.part(self.cell.id, name, shard.index, self.store.suffix)
-            self._write(made, path, partial(self._store, array, spec))
-        receipt = Receipt(
-            cell=self.cell.id,
-            shard=shard.index,
-            rows=made.rows,
-            digests=made.digests,
-            files=made.files,
-            stats=made.stats,
-            nonfinite=made.nonfinite,
-            skipped=tuple(buffer.skipped),
-            samples=buffer.samples,
-            batch=buffer.batch,
-            halved=buffer.halved,
-            seconds=round(time.perf_counter() - buffer.began, 3),
-            host=platform.node(),
-        )
-        save_receipt(self.layout, receipt)
-        return receipt
-
-    def _quantize(self, made: _Made, name: str, spec: ArraySpec, array: np.ndarray) -> np.ndarray:
-        """The rows of a shard as int8; the scales become a table of their own."""
-        if name in made.nonfinite:
-            raise ExecutionError(
-                f"expected finite values for {INT8}, found another at {made.nonfinite[name]}",
-                where=spec.name,
-                hint="store the tap as bfloat16 or float32",
-            )
-        stored, scale = quantize(array, spec.channel)
-        made.stats[name]["error"] = relative_error(array, stored, scale)
-        columns = {
-            "shard": np.full(scale.size, made.shard.index),
-            "channel": np.arange(scale.size),
-            "scale": scale.ravel(),
-        }
-        self._write_table(made, scales(name), columns)
-        return stored
-
-    def _store(self, array: np.ndarray, spec: ArraySpec, path: Path) -> None:
-        self.store.write(path, array, spec)
-
-    def _write_table(self, made: _Made, kind: str, columns: Columns) -> None:
-        made.rows[kind] = len(next(iter(columns.values())))
-        made.digests[f"{ROWS}{kind}"] = table_digest(columns)
-        path = self.layout.part(self.cell.id, f"{ROWS}{kind}", made.shard.index, ".parquet")
-        self._write(made, path, lambda temporary: write_table(temporary, columns))
-
-    def _write(self, made: _Made, path: Path, write: Callable[[Path], None]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as temporary:
-            write(temporary)
-        made.files[path.relative_to(self.layout.root).as_posix()] = sha256_file(path)
 
     def _remember_model(self) -> None:
         """Record the model's fingerprint; the next worker of this cell must find the same."""
@@ -337,20 +245,6 @@ class Worker:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"fingerprint": fingerprint, "facts": dict(model.describe())})
-
-
-def _first_nonfinite(array: np.ndarray, spec: ArraySpec, tables: Mapping[str, Columns]) -> str:
-    """Which value it is, in words: sample 'a.jpg', token 4, channel 17."""
-    row, place = first_nonfinite(array, spec.dtype)
-    columns = tables[spec.kind]
-    own = [
-        name for name in columns if name not in tables[SAMPLE] and columns[name].dtype.kind == "i"
-    ]
-    words = [f"sample '{columns[SAMPLE][row]}'"]
-    words += [f"replicate {n}" for n in [columns["replicate"][row]] if n]
-    words += [f"{name} {columns[name][row]}" for name in own[:3]]
-    where = np.unravel_index(place, spec.row_shape) if spec.row_shape else ()
-    return ", ".join([*words, *(f"{a} {n}" for a, n in zip(spec.axes[1:], where, strict=True))])
 
 
 def build_store(entry: Entry) -> Store[Any]:
