@@ -331,9 +331,8 @@ def _packed_points(activation: Activation) -> tuple[np.ndarray, list[np.ndarray]
     place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
     mask = np.ones(len(owner), bool)
     if activation.mask is not None:
-        mask = np.broadcast_to(
-            activation.mask.reshape(len(activation.mask), -1).any(1), owner.shape
-        )
+        inner = tuple(range(1, activation.mask.ndim))
+        mask = np.broadcast_to(activation.mask.any(axis=inner), owner.shape)
     index = np.flatnonzero(mask)
     return owner[index], [place[index]], index
 

@@ -230,21 +230,30 @@ class Worker:
             out.put(error)
 
     def _remember_model(self) -> None:
-        """Record the model's fingerprint; the next worker of this cell must find the same."""
+        """Record the model's fingerprint and facts.
+
+        The next worker of this cell must find the same fingerprint; facts that are not the same, such as
+        another device, are recorded beside the first.
+        """
         model = self.extraction.model
         path = self.layout.model(self.cell.id)
-        fingerprint = model.fingerprint()
+        fingerprint, facts = model.fingerprint(), dict(model.describe())
+        about = {"fingerprint": fingerprint, "facts": facts}
         if path.exists():
-            known = read_json(path, hint=HINT)["fingerprint"]
+            about = read_json(path, hint=HINT)
+            known = about["fingerprint"]
             if known != fingerprint:
                 raise ExecutionError(
                     f"the weights have changed since the run began ({known[:12]} -> {fingerprint[:12]})",
                     where=self.cell.id,
                     hint="use the same weights, or another run.out",
                 )
-            return
+            later = about.setdefault("later", [])
+            if facts in [about["facts"], *later]:
+                return
+            later.append(facts)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"fingerprint": fingerprint, "facts": dict(model.describe())})
+        write_json(path, about)
 
 
 def build_store(entry: Entry) -> Store[Any]:

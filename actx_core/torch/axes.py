@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from torch import nn
 
-from actx_core.torch.record import Event, Key, Record
+from actx_core.torch.recording import Event, Key, Record
 from actx_core.types import SAMPLE
 
 Shape = tuple[int, ...]

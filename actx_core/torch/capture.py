@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from actx_core.torch.hooks import Hooks, Point, Side, paths
 from actx_core.torch.trees import elements
 from actx_core.types import Activation
 
-Take = Callable[[Point, torch.Tensor], Activation]
+T = TypeVar("T")
 
 
 class _Stop(BaseException):
@@ -39,16 +39,19 @@ class Capture:
             (p, "out") for p, m in modules.items() if isinstance(m, nn.TransformerEncoderLayer)
         ]
         self._hooks = Hooks(modules, self._event, sides)
-        self._take: Take | None = None
-        self._taken: dict[str, Activation] = {}
+        self._take: Callable[[Point, torch.Tensor], Any] | None = None
+        self._taken: dict[str, Any] = {}
 
-    def run(self, forward: Callable[[], Any], take: Take) -> tuple[dict[str, Activation], Any]:
+    def run(
+        self, forward: Callable[[], Any], take: Callable[[Point, torch.Tensor], T]
+    ) -> tuple[dict[str, T], Any]:
         """Call ``forward``, which runs the module: what ``take`` gave for each tap, in forward order.
 
+        ``take`` gets a tensor that the rest of the pass may change: it must copy what it keeps (``owned``).
         The second value is the result of ``forward``, None where it was stopped. Raises TapError where a
         point was not reached.
         """
-        taken: dict[str, Activation] = {}
+        taken: dict[str, T] = {}
         self._hooks.begin()
         self._take, self._taken = take, taken
         result = None
@@ -81,8 +84,7 @@ class Capture:
             if not element and len(found) == 1:
                 element = next(iter(found))
             if element in found:
-                tensor = found[element].movedim(point.batch_axis, 0)
-                self._taken[point.tap.name] = owned(self._take(point, tensor), tensor)
+                self._taken[point.tap.name] = self._take(point, point.arranged(found[element]))
         if self._stop and len(self._taken) == self._count:
             raise _Stop
 

@@ -26,7 +26,7 @@ def present() -> list[str]:
     return [*found, "cpu"]
 
 
-def resolve(device: str) -> torch.device:
+def resolve_device(device: str) -> torch.device:
     """The device that an option names; ``auto`` is cuda, else mps, else cpu.
 
     Raises ModelError where it is not there.

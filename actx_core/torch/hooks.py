@@ -22,7 +22,8 @@ Side = Literal["in", "out"]
 class Point:
     """Where a tap is taken: which call of which module, its input or an element of its output.
 
-    ``batch_axis`` is the tensor's axis of samples, which becomes axis 0.
+    ``front`` are the tensor's axes that come first when it is taken: that of samples, before others that
+    the model names.
     """
 
     tap: Tap
@@ -30,7 +31,11 @@ class Point:
     call: int
     side: Side
     element: str = ""
-    batch_axis: int = 0
+    front: tuple[int, ...] = (0,)
+
+    def arranged(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor with the axes ``front`` first."""
+        return tensor.movedim(self.front, tuple(range(len(self.front))))
 
 
 class Hooks(AbstractContextManager["Hooks"]):

@@ -8,27 +8,39 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actx_core.torch.hooks import Point, hookable, paths
-from actx_core.torch.record import Event, Key, Record
+from actx_core.torch.recording import Event, Key, Record
 from actx_core.types import Tap
 
 if TYPE_CHECKING:
     from torch import nn
 
 
+@dataclass(frozen=True)
+class Form:
+    """How a tensor becomes a tap: the axes that come first, then the names and sizes that ``Tap`` has."""
+
+    front: tuple[int, ...]
+    axes: tuple[str, ...]
+    shape: tuple[int | None, ...]
+    kind: str = ""
+
+
+def of_samples(shape: Sequence[int], axis: int | str, axes: tuple[str, ...]) -> Form | str:
+    """The form of a tensor by its axis of samples, or why it has none; ``axes`` begin with it."""
+    if isinstance(axis, str):
+        return axis
+    return Form((axis,), axes, (*shape[:axis], *shape[axis + 1 :]))
+
+
 def list_points(
-    module: nn.Module,
-    passed: Record,
-    batch: Sequence[int | None],
-    problems: Sequence[str],
-    axes: Sequence[tuple[str, ...]],
-    dtype: str,
+    module: nn.Module, passed: Record, forms: Sequence[Form | str], dtype: str
 ) -> list[Point]:
     """The taps of a pass in forward order, then those of the modules that were never called.
 
-    ``batch``, ``problems`` and ``axes`` are given for each value of the record. ``dtype`` is declared for
+    ``forms`` are given for each value of the record, or why it cannot be taken. ``dtype`` is declared for
     floating taps; empty: the type they have.
     """
-    listing = _Listing(passed, batch, problems, axes, dtype, set(paths(module)))
+    listing = _Listing(passed, forms, dtype, set(paths(module)))
     found = {p.tap.name: p for event in passed.events for p in listing.of_event(event)}
     for path, child in paths(module).items():
         if not listing.calls[path, "out"]:
@@ -46,9 +58,7 @@ def tap_name(key: Key, calls: int) -> str:
 @dataclass
 class _Listing:
     passed: Record
-    batch: Sequence[int | None]
-    problems: Sequence[str]
-    axes: Sequence[tuple[str, ...]]
+    forms: Sequence[Form | str]
     dtype: str
     modules: set[str]
 
@@ -71,15 +81,15 @@ class _Listing:
 
     def of_value(self, key: Key, number: int, kind: str) -> Point:
         """The tap of one tensor."""
-        value, axis = self.passed.values[number], self.batch[number] or 0
-        problem = "its values are complex" if value.dtype.is_complex else self.problems[number]
-        if problem:
-            return self.without(key, problem, kind)
-        shape = value.shape[:axis] + value.shape[axis + 1 :]
+        value, form = self.passed.values[number], self.forms[number]
+        if value.dtype.is_complex:
+            form = "its values are complex"
+        if isinstance(form, str):
+            return self.without(key, form, kind)
         floating = self.dtype and value.dtype.is_floating_point
         dtype = self.dtype if floating else str(value.dtype).removeprefix("torch.")
-        tap = Tap(self._name(key), self.axes[number], shape, dtype, module=kind)
-        return Point(tap, *key, batch_axis=axis)
+        tap = Tap(self._name(key), form.axes, form.shape, dtype, form.kind, module=kind)
+        return Point(tap, *key, front=form.front)
 
     def without(self, key: Key, problem: str, kind: str) -> Point:
         """A tap that cannot be taken."""

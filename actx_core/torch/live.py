@@ -15,10 +15,10 @@ from actx_core.contracts import Pooler
 from actx_core.errors import ModelError, TapError
 from actx_core.select_taps import may_mean, select
 from actx_core.torch.axes import name_axes
-from actx_core.torch.capture import Capture
+from actx_core.torch.capture import Capture, owned
 from actx_core.torch.hooks import Point, eager, innermost
-from actx_core.torch.listing import list_points, tap_name
-from actx_core.torch.record import Event, Key, Record, record
+from actx_core.torch.listing import list_points, of_samples, tap_name
+from actx_core.torch.recording import Event, Key, Record, record
 from actx_core.torch.trees import first
 from actx_core.types import Activation, Batch
 
@@ -116,17 +116,15 @@ class Probe:
         taken = {}
         for point in self._points:
             tensor = kept[Key(point.path, point.call, point.side, point.element)]
-            taken[point.tap.name] = self._take(batch, point, tensor.movedim(point.batch_axis, 0))
+            taken[point.tap.name] = self._take(batch, point, point.arranged(tensor))
         return taken
 
     def _resolve(self, passed: Record, samples: int) -> list[Point]:
         """The points that the patterns mean, from the first pass."""
         found = [_sample_axis(value.shape, samples) for value in passed.values]
-        batch = [axis if isinstance(axis, int) else None for axis in found]
-        problems = [axis if isinstance(axis, str) else "" for axis in found]
-        known = list_points(
-            self._inner, passed, batch, problems, name_axes(passed, batch, {}), dtype=""
-        )
+        named = name_axes(passed, [axis if isinstance(axis, int) else None for axis in found], {})
+        forms = map(of_samples, (value.shape for value in passed.values), found, named)
+        known = list_points(self._inner, passed, list(forms), dtype="")
         chosen, self.notes = select([point.tap for point in known], self._patterns)
         names = {tap.name for tap in chosen}
         resolved = []
@@ -149,7 +147,7 @@ class Probe:
             activation = Activation(tensor.detach(), tap.axes)
             for pooler in self._pool:
                 activation = pooler(activation, batch)
-        return activation
+        return owned(activation, tensor)
 
 
 def _sample_axis(shape: tuple[int, ...], samples: int) -> int | str:

@@ -16,7 +16,7 @@ from actx_core.contracts import Model
 from actx_core.errors import ActxError, ModelError, OutOfMemory, TapError
 from actx_core.select_taps import select
 from actx_core.torch import devices
-from actx_core.torch.capture import Capture
+from actx_core.torch.capture import Capture, owned
 from actx_core.torch.config import TorchConfig
 from actx_core.torch.hooks import Point
 from actx_core.torch.probing import BATCHES, probe_module
@@ -97,7 +97,7 @@ class TorchModel(Model[T]):
 
     def open(self, taps: Sequence[str]) -> None:
         """Load weights on the device and hook the taps."""
-        device = devices.resolve(self.config.device)
+        device = devices.resolve_device(self.config.device)
         chosen, _ = select(self.taps(), taps)
         self.unhook()
         self.device, self.declared = device, {tap.name: tap for tap in chosen}
@@ -119,9 +119,9 @@ class TorchModel(Model[T]):
         def take(point: Point, tensor: torch.Tensor) -> Activation:
             tap = self.declared[point.tap.name]
             _check(tap, tensor, len(batch.samples))
-            tensor = tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+            values = tensor.to(self._dtype) if tensor.is_floating_point() else tensor
             with torch.autocast(self.device.type, enabled=False):
-                return pool(tap.name, self.activation(tap, tensor, batch))
+                return owned(pool(tap.name, self.activation(tap, values, batch)), tensor)
 
         try:
             with self.running():

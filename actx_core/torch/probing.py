@@ -12,8 +12,8 @@ from torch import nn
 from actx_core.errors import ActxError, ModelError
 from actx_core.torch.axes import Shape, name_axes
 from actx_core.torch.hooks import Point
-from actx_core.torch.listing import list_points
-from actx_core.torch.record import Record, record
+from actx_core.torch.listing import list_points, of_samples
+from actx_core.torch.recording import Record, record
 from actx_core.torch.trees import call, convert
 
 BATCHES = (2, 3)
@@ -46,9 +46,9 @@ def probe_module(
     larger = {} if refused else {axis: result.shapes() for axis, result in passes.items()}
     shapes = more.shapes()
     found = [batch_axis(v.shape, shapes.get(v.key)) for v in base.values]
-    axes = [axis if isinstance(axis, int) else None for axis in found]
-    problems = [axis if isinstance(axis, str) else "" for axis in found]
-    return list_points(module, base, axes, problems, name_axes(base, axes, larger), dtype)
+    named = name_axes(base, [axis if isinstance(axis, int) else None for axis in found], larger)
+    forms = map(of_samples, (v.shape for v in base.values), found, named)
+    return list_points(module, base, list(forms), dtype)
 
 
 def batch_axis(two: Shape, three: Shape | None) -> int | str:

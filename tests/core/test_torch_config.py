@@ -27,19 +27,25 @@ def test_public_names():
     import actx_core.torch as package
 
     assert sorted(package.__all__) == [
+        "Capture",
         "Checkpoint",
+        "Form",
         "ImagePreprocess",
         "Module",
         "ModuleConfig",
+        "Point",
         "ShuffledDataset",
         "TorchConfig",
         "TorchModel",
         "digest",
+        "list_points",
         "load_checkpoint",
         "named_tensors",
         "prepare_images",
         "preview_images",
         "probe",
+        "record",
+        "resolve_device",
         "wrap",
     ]
     for name in package.__all__:

@@ -33,14 +33,14 @@ def machine(monkeypatch):
 )
 def test_resolve(machine, cuda, mps, wanted, found):
     machine(cuda, mps)
-    assert devices.resolve(wanted) == torch.device(found)
+    assert devices.resolve_device(wanted) == torch.device(found)
 
 
 @pytest.mark.parametrize("wanted", ["cuda", "cuda:2", "mps", "tpu", ""])
 def test_absent_devices_are_refused_with_those_present(machine, wanted):
     machine(cuda=0 if wanted == "cuda" else 2)
     with pytest.raises(ModelError, match=f"device '{wanted}' is not here; present: .*cpu") as error:
-        devices.resolve(wanted)
+        devices.resolve_device(wanted)
     assert ("cuda:0, cuda:1" in str(error.value)) is (wanted != "cuda")
 
 

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actx_core import open_run
+
 pytest.importorskip("datasets")
 
 LETTERS = Path(__file__).parent / "letters"
@@ -120,6 +122,38 @@ def test_names_configs_and_commits(hub):
     )
     assert "set HF_TOKEN" in found[6]
     assert found[7].startswith("owner/scripted: the data set is a script, and scripts are code")
+
+
+def test_a_branch_that_moved_is_said_and_the_first_commit_goes_on(hub, monkeypatch):
+    import letters_toy.hub
+    from letters_toy.server import serving
+
+    part = """
+import json, sys, actx_core
+pipeline = actx_core.Pipeline.from_dict(json.loads(sys.argv[1]))
+try:
+    list(pipeline.run(slice=json.loads(sys.argv[2])))
+except actx_core.ActxError as error:
+    print(json.dumps([str(error), error.hint]))
+"""
+
+    def pipeline(**source):
+        return {
+            "actx": 1,
+            "run": {"out": str(hub / "run"), "batch_size": 50, "shard_size": 200},
+            "source": {"type": "datasets", "path": "owner/corpus", "as": "s", **source},
+            "model": {"type": "letters", "as": "m", "taps": ["counts"]},
+        }
+
+    first, second = letters_toy.hub.COMMIT, "decade" + "1" * 34
+    with serving(hub, handler=letters_toy.hub.HubHandler) as server:
+        assert there(server, part, pipeline(), [1, 2]) == []
+        monkeypatch.setattr(letters_toy.hub, "COMMIT", second)
+        ((message, _),) = there(server, part, pipeline(), [2, 2])
+        assert f"source.fingerprint: '{first}' -> '{second}'" in message
+        assert "\n" not in message
+        assert there(server, part, pipeline(revision=first), None) == []
+    assert len(open_run(hub / "run")["s/m/counts"]) == 1800
 
 
 def test_a_run_over_a_bad_network_ends_as_one_over_files(hub):

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from actx_core import Sample, extract
 from actx_core.testing import ModelTests
-from actx_hf.hooks import read, resolve
+from actx_hf.hooks import read
+from actx_hf.models import loading
 from actx_hf.models.config import TransformersConfig
 from actx_hf.models.transformers_model import Transformers
 
@@ -94,27 +94,25 @@ def _payload(folder):
 
 
 def test_real_minilm(minilm):
-    names = ["blocks.0.mlp.post", "blocks.3.z", "blocks.5.resid_post"]
-    found = extract(Transformers(TransformersConfig(name=str(minilm), device="cpu")), CORPUS, names)
-    network = transformers.AutoModel.from_pretrained(minilm).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(minilm)
-    _compare(found, network, tokenizer)
+    """An encoder, which mixes packed texts up: they are padded."""
+    _compare(TransformersConfig(name=str(minilm), device="cpu"), "bucketed")
 
 
-def test_real_smollm2(smollm2, tmp_path):
-    """Loaded from GGUF once, saved as safetensors, then packed and compared text by text."""
-    options = TransformersConfig(name=str(next(smollm2.rglob("*.gguf"))), device="cpu")
-    model = Transformers(options)
-    names = ["blocks.3.mlp.post", "blocks.9.resid_post", "blocks.9.mlp.act"]
-    found = extract(model, CORPUS, names)
-    assert model.describe()["batching"] == "packed"
-    model.open(names[:1])
-    _compare(found, model.module, model.tokens.tokenizer)
+@pytest.mark.parametrize("batching", ["packed", "bucketed"])
+def test_real_smollm2(smollm2, batching):
+    """Loaded from GGUF."""
+    name = str(next(smollm2.rglob("*.gguf")))
+    _compare(TransformersConfig(name=name, device="cpu", batching=batching), batching)
 
 
-def _compare(found, network, tokenizer):
-    places = {name: resolve(network).places[name] for name in found}
-    parts = {name: [] for name in found}
+def _compare(options, batching):
+    """All hook points of a real model against passes of one text each."""
+    model, places = Transformers(options), loading.hooks(options).places
+    assert len(places) > 6 * 7
+    found = extract(model, CORPUS, list(places))
+    assert model.describe()["batching"] == batching
+    network, tokenizer = loading.weights(options), loading.tokenizer(options)
+    parts = {name: [] for name in places}
     with torch.no_grad():
         for text in CORPUS:
             ids = tokenizer(text, return_tensors="pt")["input_ids"]

@@ -9,6 +9,7 @@ import pytest
 import transformers
 
 from actx_core import Pipeline, extract, open_run
+from actx_hf.models import transformers_model
 from actx_hf.models.config import TransformersConfig
 from actx_hf.models.transformers_model import Transformers
 
@@ -105,6 +106,8 @@ def test_a_text_without_tokens_has_no_rows_and_its_sample_says_so(corpus, saved)
     tokens = dict(zip(samples["sample"], samples["tokens"], strict=True))
     assert tokens["t5"] == 0
     assert sum(tokens.values()) == len(table(found)["token_id"])
+    alone = run(corpus, saved("gpt2"), "alone", {"keep": "position >= 0"}, batch_size=1)
+    assert table(alone) == table(found)
 
 
 def test_a_seeded_share_of_the_tokens(corpus, saved):
@@ -174,6 +177,42 @@ def test_what_was_decided_is_in_the_manifest(corpus, saved):
         assert f'"batching": "{batching}"' in facts
         assert '"max_length": 16' in facts
         assert '"packed": "relative error' in facts
+
+
+def test_another_way_to_put_texts_together_is_recorded_when_a_run_goes_on(
+    corpus, saved, monkeypatch
+):
+    """As with another version of torch that no longer keeps packed texts apart."""
+    run(corpus, saved("llama"), slice=(1, 2))
+    expected = run(corpus, saved("llama"), "whole")
+    monkeypatch.setattr(transformers_model, "choose", lambda *_, **__: ("bucketed", {}))
+    found = run(corpus, saved("llama"), slice=(2, 2))
+    model = json.loads((found.path / "s" / "m" / "model.json").read_text())
+    assert model["facts"]["batching"] == "packed"
+    assert [facts["batching"] for facts in model["later"]] == ["bucketed"]
+    found = run(corpus, saved("llama"))
+    assert len(found.receipts) == len(expected.receipts) > 2
+    np.testing.assert_allclose(found[f"s/m/{TAP}"], expected[f"s/m/{TAP}"], rtol=1e-4, atol=1e-5)
+
+
+def test_words_of_the_tokens_that_are_kept(corpus, saved):
+    """``keep`` chooses tokens, before words are made of them, or samples."""
+    words = [{"match": [TAP], "pool": [{"type": "words", "take": "mean"}]}]
+    keep = {"keep": "position > 0 and tokens > 4"}
+    every = run(corpus, saved("gpt2"), "every", tap=words)
+    kept = run(corpus, saved("gpt2"), "kept", keep, tap=words)
+    tokens = run(corpus, saved("gpt2"), "tokens", keep)
+    assert len(every[f"s/m/{TAP}"]) == sum(len(line.split()) for line in LINES)
+    texts = dict.fromkeys(table(tokens)["sample"])
+    lines = {f"t{n}": line for n, line in enumerate(LINES)}
+    assert set(texts) == {
+        id for id, line in lines.items() if len(make_tokenizer()(line)["input_ids"]) > 4
+    }
+    rows, values = table(tokens), tokens[f"s/m/{TAP}"].numpy()
+    keys = list(zip(rows["sample"], rows["word"], strict=True))
+    found = dict.fromkeys(key for key in keys if key[1] >= 0)
+    means = [values[[key == word for key in keys]].mean(0) for word in found]
+    np.testing.assert_allclose(kept[f"s/m/{TAP}"], means, rtol=1e-4, atol=1e-5)
 
 
 def test_long_texts_in_pieces(corpus, saved):

@@ -27,9 +27,9 @@ def make(folder, **options):
     return Transformers(TransformersConfig(name=str(folder), device="cpu", **options))
 
 
-def reference(folder, texts, names):
+def reference(folder, texts, names, attention=None):
     """The tensors at hook points in plain forward passes, one text at a time: one row per token or pair."""
-    model = transformers.AutoModel.from_pretrained(folder).eval()
+    model = transformers.AutoModel.from_pretrained(folder, attn_implementation=attention).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     places = {name: place for name, place in resolve(model).places.items() if name in names}
     rows = {name: [] for name in names}
@@ -64,6 +64,29 @@ def test_every_hook_point_is_that_of_the_text_alone(saved, family):
         assert model.describe()["batching"] == ("packed" if packed else "bucketed")
         for name in names:
             same(found[name], expected[name])
+
+
+WINDOWED = {
+    "mistral": {"sliding_window": 4},
+    "phi3": {"sliding_window": 4},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
+    "gemma2": {"sliding_window": 4, "attn_logit_softcapping": 0.5},
+    "gemma3": {"sliding_window": 4},
+    "modernbert": {"local_attention": 4},
+}
+"""Families whose attention sees a few tokens back only, and is capped; windows are shorter than the texts."""
+
+
+@pytest.mark.parametrize("attention", ["", "eager"])
+@pytest.mark.parametrize("family", WINDOWED)
+def test_windows_of_attention_do_not_reach_into_other_texts(saved, family, attention):
+    folder, names = saved(family, **WINDOWED[family]), ["blocks.2.resid_post"]
+    expected = reference(folder, CORPUS, names, attention or None)
+    plain = reference(saved(family), CORPUS, names, attention or None)
+    assert np.abs(expected[names[0]] - plain[names[0]]).max() > 0.01
+    for batching in ("auto", "bucketed"):
+        model = make(folder, batching=batching, pass_tokens=64, attention=attention)
+        same(extract(model, CORPUS, names)[names[0]], expected[names[0]])
 
 
 def test_packing_that_mixes_texts_is_refused_by_name(saved):

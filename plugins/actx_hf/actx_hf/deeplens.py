@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 import warnings
+from collections.abc import Mapping
 from contextlib import ExitStack
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,10 +20,10 @@ import torch
 from pydantic import ValidationError
 
 from actx_core import Activation, Config, ConfigError, Pipeline, Run, Sample, TapError, open_run
+from actx_core.torch import Point
 from actx_hf.formats.deeplens import DeepLens
 from actx_hf.models.architecture import architecture
 from actx_hf.models.config import TransformersConfig
-from actx_hf.models.spots import Spot
 from actx_hf.models.transformers_model import Transformers
 
 FOLDER = Path("saved_features")
@@ -42,9 +43,9 @@ class _Extractor:
         self.layer, self.device = layer, config.device
         self._tap = f"blocks.{layer}.{quantity}"
         self._model = Transformers(config)
-        spots = dict(architecture(config).spots)
-        _expect(spots, self._tap, str(config.name))
-        if quantity == _POST and _is_gated(spots, self._tap):
+        points = architecture(config).points
+        _expect(points, self._tap, str(config.name))
+        if quantity == _POST and _is_gated(points, self._tap):
             warnings.warn(
                 f"the MLPs of {config.name} are gated: mlp.post is what goes into the down projection,"
                 " the activation times the other projection; DeepLens stored the activation alone, which is"
@@ -162,25 +163,25 @@ class ExtractSingleSample(_Extractor):
         return torch.from_numpy(wait()[self._tap]).float()
 
 
-def _expect(spots: dict[str, Spot], name: str, model: str) -> None:
+def _expect(points: Mapping[str, Point], name: str, model: str) -> None:
     """Raise TapError where a model cannot give a tap."""
-    problem = spots[name].tap.problem if name in spots else "there is no such tap"
+    problem = points[name].tap.problem if name in points else "there is no such tap"
     if problem:
-        near = get_close_matches(name, [n for n in spots if n.startswith("blocks.")])
+        near = get_close_matches(name, [n for n in points if n.startswith("blocks.")])
         hint = f"did you mean {', '.join(near)}?" if near else "actx layers lists the taps"
         raise TapError(problem, where=f"{model}: {name}", hint=hint)
 
 
-def _is_gated(spots: dict[str, Spot], post: str) -> bool:
+def _is_gated(points: Mapping[str, Point], post: str) -> bool:
     """Whether a neuron is made of two projections: those of the MLP are twice as wide as its neurons."""
-    down = spots[post]
+    down = points[post]
     mlp, neurons = down.path.rpartition(".")[0], down.tap.row_shape[-1]
     made = sum(
-        spot.tap.row_shape[-1]
-        for spot in spots.values()
-        if spot.tap.module == "Linear"
-        and spot.side == "out"
-        and spot.path.rpartition(".")[0] == mlp
-        and spot.path != down.path
+        point.tap.row_shape[-1]
+        for point in points.values()
+        if point.tap.module == "Linear"
+        and point.side == "out"
+        and point.path.rpartition(".")[0] == mlp
+        and point.path != down.path
     )
     return made == 2 * neurons

@@ -79,7 +79,8 @@ def _real(activation: Activation) -> np.ndarray:
     tokens = activation.array.shape[0]
     if activation.mask is None:
         return np.ones(tokens, bool)
-    return np.broadcast_to(activation.mask.reshape(len(activation.mask), -1).any(1), (tokens,))
+    mask = activation.mask
+    return np.broadcast_to(mask.any(axis=tuple(range(1, mask.ndim))), (tokens,))
 
 
 def _mean(xp: Any, array: Any, word: np.ndarray, words: int) -> Any:

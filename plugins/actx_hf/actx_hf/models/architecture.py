@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import signature
 from typing import Any
 
@@ -12,10 +13,11 @@ import torch
 from torch import nn
 
 from actx_core import ActxError, ModelError, Tap
+from actx_core.torch import Point
 from actx_hf.hooks import Hooks, resolve
 from actx_hf.models import loading
 from actx_hf.models.config import TransformersConfig
-from actx_hf.models.spots import Spot, canonical, probe
+from actx_hf.models.points import canonical, place_of, probe
 
 LOGITS = "logits"
 
@@ -28,7 +30,7 @@ class Architecture:
     ``start`` the one with which a decoder beside an encoder begins, ``positions`` whether they can be given.
     """
 
-    spots: Mapping[str, Spot]
+    points: Mapping[str, Point]
     vocabulary: int
     longest: int | None
     pad: int
@@ -37,7 +39,15 @@ class Architecture:
 
 
 def architecture(config: TransformersConfig) -> Architecture:
-    """Read the architecture. Raises ModelError where the model cannot be built, or takes no text."""
+    """Read the architecture, once for a configuration.
+
+    Raises ModelError where the model cannot be built, or takes no text.
+    """
+    return _architecture(loading.as_text(config), config)
+
+
+@lru_cache(maxsize=8)
+def _architecture(_: str, config: TransformersConfig) -> Architecture:
     try:
         return _read(config, "meta")
     except ActxError:
@@ -64,18 +74,18 @@ def _read(config: TransformersConfig, device: str) -> Architecture:
                 where=str(config.name),
                 hint="type = 'transformers-vision' is for models that take images",
             )
-        hooks = resolve(module)
+        hooks = loading.hooks(config) if device == "meta" else resolve(module)
         raw = _probed(module, config.dtype)
         size, logits = _head(config)
     embedding: Any = module.get_input_embeddings()  # type: ignore[operator]
     vocabulary = int(embedding.weight.shape[0])
     pad = options.pad_token_id
     decoder = options.is_encoder_decoder
-    spots: dict[str, Spot] = {}
-    for spot in _ordered(hooks, raw, _logits(config, size, logits)):
-        spots.setdefault(spot.tap.name, spot)
+    points: dict[str, Point] = {}
+    for point in _ordered(hooks, raw, _logits(config, size, logits)):
+        points.setdefault(point.tap.name, point)
     return Architecture(
-        spots,
+        points,
         vocabulary,
         _longest(module, options),
         pad if isinstance(pad, int) and 0 <= pad < vocabulary else 0,
@@ -84,7 +94,7 @@ def _read(config: TransformersConfig, device: str) -> Architecture:
     )
 
 
-def _probed(module: nn.Module, dtype: str) -> list[Spot]:
+def _probed(module: nn.Module, dtype: str) -> list[Point]:
     """All taps by module path; some models can only make a mask from one that is given."""
     device = next(module.parameters()).device
     options: Any = module.config
@@ -123,24 +133,29 @@ def _head(config: TransformersConfig) -> tuple[int, str]:
     return int(head.weight.shape[0]), ""
 
 
-def _logits(config: TransformersConfig, size: int, problem: str) -> Spot:
+def _logits(config: TransformersConfig, size: int, problem: str) -> Point:
     if problem:
-        return Spot(Tap(LOGITS, (), (), problem=problem), "", "out")
+        return _without(LOGITS, problem)
     tap = Tap(LOGITS, ("sample", "token", "channel"), (None, size), config.dtype, kind="token")
-    return Spot(tap, "", "out", element=LOGITS, front=(0, 1))
+    return Point(tap, "", 0, "out", LOGITS, front=(0, 1))
 
 
-def _ordered(hooks: Hooks, raw: list[Spot], logits: Spot) -> Iterator[Spot]:
+def _without(name: str, problem: str) -> Point:
+    """A tap that cannot be taken."""
+    return Point(Tap(name, (), (), problem=problem), "", 0, "out")
+
+
+def _ordered(hooks: Hooks, raw: list[Point], logits: Point) -> Iterator[Point]:
     """Canonical taps, each before the module's own name for it; then what cannot be taken."""
-    places: dict[Any, list[Spot]] = defaultdict(list)
-    for spot in canonical(hooks.places, raw):
-        places[spot.place].append(spot)
-    for spot in raw:
-        yield from places.pop(spot.place, ())
-        yield spot
+    places: dict[Any, list[Point]] = defaultdict(list)
+    for point in canonical(hooks.places, raw):
+        places[place_of(point)].append(point)
+    for point in raw:
+        yield from places.pop(place_of(point), ())
+        yield point
     yield logits
     for name, why in hooks.problems.items():
-        yield Spot(Tap(name, (), (), problem=why), "", "out")
+        yield _without(name, why)
 
 
 def _longest(module: nn.Module, options: Any) -> int | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from actx_core import ModelError
-from actx_hf.hooks import Identity, resolve, self_check
+from actx_hf.hooks import Identity, self_check
 from actx_hf.models import loading
 from actx_hf.models.config import LoadedConfig
 
@@ -15,8 +13,7 @@ def check_hooks(config: LoadedConfig) -> dict[str, str]:
 
     Loads the weights. Raises ModelError where no hook points are known, or an identity does not hold.
     """
-    with torch.device("meta"):
-        hooks = resolve(loading.skeleton(config))
+    hooks = loading.hooks(config)
     if not hooks.places:
         raise ModelError(hooks.problems["blocks"], where=str(config.name))
     errors = self_check(loading.weights(config), hooks)

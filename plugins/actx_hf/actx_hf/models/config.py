@@ -91,7 +91,7 @@ class TransformersConfig(LoadedConfig):
     """Texts in one row, kept apart by the attention mask, or padded to texts of like length; auto: packed
     where a test with this model gives what each text gives alone."""
     pass_tokens: int = Field(default=0, ge=0)
-    """Tokens in one forward pass, padding included; 0: 512 on the CPU, 16384 on other devices."""
+    """Tokens in one forward pass, padding included; 0: 256 on the CPU, 16384 on other devices."""
     norm_ratio: tuple[str, ...] = ()
     """Taps for which each token's norm, over the median norm of its text, becomes a column: attention
     sinks stand out."""

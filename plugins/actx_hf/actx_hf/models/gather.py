@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from actx_core.torch import Capture, Point
 from actx_hf.models.architecture import arguments
-from actx_hf.models.capture import Capture
-from actx_hf.models.spots import Spot
 from actx_hf.text.passes import Pass
 
 if TYPE_CHECKING:
@@ -20,34 +19,37 @@ if TYPE_CHECKING:
 
 
 class Gather:
-    """A module hooked at some spots, until ``remove``. Tensors end on ``device``."""
+    """A module hooked at some points, until ``remove``. Tensors end on ``device``."""
 
-    def __init__(self, module: nn.Module, spots: Sequence[Spot], device: torch.device) -> None:
-        self._module, self._spots, self._device = module, spots, device
-        self._capture = Capture(module, spots)
+    def __init__(self, module: nn.Module, points: Sequence[Point], device: torch.device) -> None:
+        self._module, self._points, self._device = module, points, device
+        self._capture = Capture(module, points)
 
     def __call__(self, passes: Sequence[Pass], offsets: np.ndarray) -> dict[str, torch.Tensor]:
-        """For each spot its rows, one document after another; for pairs (documents, query, key, *row).
+        """For each point its rows, one document after another; for pairs (documents, query, key, *row).
 
         ``offsets`` tell where each document's rows begin. What no piece reads together is 0 in pairs.
         """
-        found = {spot.tap.name: self._room(spot, offsets) for spot in self._spots}
+        found = {point.tap.name: self._room(point, offsets) for point in self._points}
         for each in passes:
             inputs, source, target = self._moved(each)
 
             def take(
-                spot: Spot,
+                point: Point,
                 tensor: torch.Tensor,
                 each: Pass = each,
                 source: torch.Tensor = source,
                 target: torch.Tensor = target,
             ) -> None:
-                room = found[spot.tap.name]
-                values = spot.by_token(tensor).to(room.device, room.dtype)
-                if spot.pairs:
+                room = found[point.tap.name]
+                values = tensor.to(room.device, room.dtype)
+                if _is_of_pairs(point):
                     _fill_pairs(room, values, each)
                 else:
-                    room.index_copy_(0, target, values.index_select(0, source))
+                    values = values.flatten(0, len(point.front) - 1)
+                    if len(source) < len(values):  # else each token is a row, as in packed passes
+                        values = values.index_select(0, source)
+                    room.index_copy_(0, target, values)
 
             self._capture.run(partial(self._module, **inputs), take)
         return found
@@ -59,22 +61,22 @@ class Gather:
         counts = np.diff(offsets).tolist()
         found = self(passes, offsets)
         return {
-            spot.tap.name: [values[:n, :n] for values, n in zip(rows, counts, strict=True)]
-            if spot.pairs
+            point.tap.name: [values[:n, :n] for values, n in zip(rows, counts, strict=True)]
+            if _is_of_pairs(point)
             else [rows[a:b] for a, b in pairwise(offsets.tolist())]
-            for spot, rows in ((spot, found[spot.tap.name]) for spot in self._spots)
+            for point, rows in ((point, found[point.tap.name]) for point in self._points)
         }
 
     def remove(self) -> None:
         self._capture.remove()
 
-    def _room(self, spot: Spot, offsets: np.ndarray) -> torch.Tensor:
-        dtype = getattr(torch, spot.tap.dtype)
-        if not spot.pairs:
-            shape = (int(offsets[-1]), *spot.tap.row_shape)
+    def _room(self, point: Point, offsets: np.ndarray) -> torch.Tensor:
+        dtype = getattr(torch, point.tap.dtype)
+        if not _is_of_pairs(point):
+            shape = (int(offsets[-1]), *point.tap.row_shape)
             return torch.empty(shape, dtype=dtype, device=self._device)
         longest = int(np.diff(offsets).max(initial=0))
-        shape = (len(offsets) - 1, longest, longest, *spot.tap.row_shape)
+        shape = (len(offsets) - 1, longest, longest, *point.tap.row_shape)
         return torch.zeros(shape, dtype=dtype, device=self._device)
 
     def _moved(self, each: Pass) -> tuple[dict[str, Any], torch.Tensor, torch.Tensor]:
@@ -93,6 +95,11 @@ def pair_mask(passes: Sequence[Pass], offsets: np.ndarray) -> np.ndarray:
         rows = block.piece.rows
         mask[block.document][np.ix_(rows[block.piece.taken], rows)] = True
     return mask
+
+
+def _is_of_pairs(point: Point) -> bool:
+    """Whether there is one value per pair of tokens."""
+    return len(point.front) == 3
 
 
 def _fill_pairs(room: torch.Tensor, values: torch.Tensor, each: Pass) -> None:

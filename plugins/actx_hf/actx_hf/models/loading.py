@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import (
 
 from actx_core import ModelError
 from actx_core.packages import package_path
-from actx_hf.hooks import IdentityError, refuse, resolve, self_check
+from actx_hf.hooks import Hooks, IdentityError, refuse, resolve, self_check
 from actx_hf.models.config import GGUF, LoadedConfig, TransformersConfig
 from actx_hf.models.failures import reported
 from actx_hf.models.strict import drop_pooler, refuse_differences
@@ -78,11 +78,30 @@ def weights(config: LoadedConfig, *, head: bool = False) -> nn.Module:
 def identity_errors(config: LoadedConfig, module: nn.Module) -> list[IdentityError]:
     """The self-check of a loaded model, where it lies; nothing for one whose hook points are not known."""
     try:
-        with torch.device("meta"):  # a trace keeps all tensors alive
-            hooks = resolve(skeleton(config, head=module.base_model is not module))
+        known = hooks(config, head=module.base_model is not module)
     except ModelError:
         return []
-    return self_check(module, hooks)
+    return self_check(module, known)
+
+
+def hooks(config: LoadedConfig, *, head: bool = False) -> Hooks:
+    """The canonical hook points, found without weights; once for a configuration.
+
+    Raises ModelError where the model cannot be run without weights.
+    """
+    return _hooks(as_text(config), config, head)
+
+
+@lru_cache(maxsize=8)
+def _hooks(_: str, config: LoadedConfig, head: bool) -> Hooks:
+    with torch.device("meta"):  # a trace keeps all tensors alive
+        return resolve(skeleton(config, head=head))
+
+
+def as_text(config: LoadedConfig) -> str:
+    """All that the architecture follows from, as it is now: another configuration is another text."""
+    options = read_options(config)
+    return f"{options.to_json_string(use_diff=False)} {options._attn_implementation}"
 
 
 def tokenizer(config: TransformersConfig) -> Any:

@@ -27,7 +27,6 @@ from actx_hf.models.checking import check_hooks
 from actx_hf.models.config import TransformersConfig
 from actx_hf.models.gather import Gather, pair_mask
 from actx_hf.models.loaded import Loaded, prefix
-from actx_hf.models.spots import Spot
 from actx_hf.text.document import Document, offsets, sample_columns, token_columns
 from actx_hf.text.exactness import choose, row_norms
 from actx_hf.text.passes import Pass, Reader, Scheme, passes
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from actx_core import Pool
+    from actx_core.torch import Point
 
 MOST_TOKENS = 2048
 """Tokens read at once where the options say nothing and the model could read more."""
@@ -95,7 +95,7 @@ class Transformers(Loaded[TransformersConfig]):
 
     def taps(self, example: Sample | None = None) -> Sequence[Tap]:
         """Canonical hook points and modules by their paths, in the order of the forward pass."""
-        taps = [spot.tap for spot in self._architecture.spots.values()]
+        taps = [point.tap for point in self._architecture.points.values()]
         rows = [tap.name for tap in taps if tap.row_kind == "token" and not tap.problem]
         for name in self.config.norm_ratio:
             if name not in rows:
@@ -162,7 +162,8 @@ class Transformers(Loaded[TransformersConfig]):
 
     @property
     def _reader(self) -> Reader:
-        budget = self.config.pass_tokens or (512 if self.device.type == "cpu" else 16384)
+        # Attention among all tokens of a row costs their square: on the CPU more than a longer row saves.
+        budget = self.config.pass_tokens or (256 if self.device.type == "cpu" else 16384)
         known = self._architecture
         return Reader(budget, known.pad, known.start, known.positions)
 
@@ -174,9 +175,9 @@ class Transformers(Loaded[TransformersConfig]):
         super().open(taps)
         assert self.module is not None
         names = dict.fromkeys([*taps, *self.config.norm_ratio])
-        spots = [spot for name, spot in self._architecture.spots.items() if name in names]
+        points = [point for name, point in self._architecture.points.items() if name in names]
         root = self.whole if self.head and self.whole else self.module
-        self._gather = Gather(root, [self._placed_in(root, spot) for spot in spots], self.device)
+        self._gather = Gather(root, [self._placed_in(root, each) for each in points], self.device)
         tokens = self.tokens
         with self.running():
             self._scheme, self._tested = choose(
@@ -193,11 +194,11 @@ class Transformers(Loaded[TransformersConfig]):
         plain = not (self.config.autocast or self.config.quantize)
         return plain and self.config.dtype in ("float32", "float64")
 
-    def _placed_in(self, root: nn.Module, spot: Spot) -> Spot:
-        """The spot by its path in a model with a head."""
-        if root is self.module or spot.tap.name == LOGITS:
-            return spot
-        return replace(spot, path=f"{prefix(root)}{spot.path}".rstrip("."))
+    def _placed_in(self, root: nn.Module, point: Point) -> Point:
+        """The point by its path in a model with a head."""
+        if root is self.module or point.tap.name == LOGITS:
+            return point
+        return replace(point, path=f"{prefix(root)}{point.path}".rstrip("."))
 
     def extract(self, batch: Batch, pool: Pool) -> Mapping[str, Activation]:
         """All passes of a batch, then the pooling; each pass ends after the last opened tap."""

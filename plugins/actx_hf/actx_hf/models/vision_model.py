@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from actx_core import Batch, ModelError, Sample
-from actx_hf.hooks import Hooks, resolve
 from actx_hf.models import loading
 from actx_hf.models.config import LoadedConfig
 from actx_hf.models.loaded import Loaded
@@ -42,11 +41,6 @@ class Vision(Loaded[LoadedConfig]):
     def _processor(self) -> Any:
         return loading.image_processor(self.config)
 
-    @cached_property
-    def _hooks(self) -> Hooks:
-        with torch.device("meta"):
-            return resolve(self.build())
-
     def example(self, batch: int) -> Any:
         size = self._options.image_size
         height, width = (size, size) if isinstance(size, int) else size
@@ -62,7 +56,7 @@ class Vision(Loaded[LoadedConfig]):
         """Canonical names: ``blocks.3.resid_post`` is ``layers.3`` of a ViT."""
         names = {tap.name for tap in self.taps() if not tap.problem}
         found: dict[str, str] = {}
-        for name, place in self._hooks.places.items():
+        for name, place in loading.hooks(self.config).places.items():
             side = "@in" if place.side == "in" else ""
             element = "" if place.index is None else f".{place.index}"
             for tap in (f"{place.path}{element}{side}", f"{place.path}{side}"):

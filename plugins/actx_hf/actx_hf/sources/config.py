@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from actx_core import Config
 from actx_core.packages import DataPath
@@ -69,7 +69,7 @@ class DatasetsConfig(Config):
     """Which configuration of the data set."""
     split: str = "train"
     """Which split."""
-    revision: str = ""
+    revision: str = Field(default="", exclude=True)  # the commit that it means is the fingerprint
     """Commit, tag or branch of a data set on the hub; by default the newest."""
     column: str = "text"
     """The column that holds the text."""

@@ -47,7 +47,7 @@ class HubHandler(Handler):
     def _api(self):
         path = urlsplit(self.path).path.removeprefix("/api/datasets/")
         name, _, rest = path.partition("/tree/")
-        name = name.partition("/revision/")[0]
+        name, _, revision = name.partition("/revision/")
         name = RENAMED.get(name, name)
         folder = self._repository(name)
         if not folder.is_dir():
@@ -58,7 +58,8 @@ class HubHandler(Handler):
             self._json(self._entries(folder))
         else:
             siblings = [{"rfilename": entry["path"]} for entry in self._entries(folder)]
-            self._json({"id": name, "sha": COMMIT, "siblings": siblings})
+            commit = revision if re.fullmatch("[0-9a-f]{40}", revision) else COMMIT
+            self._json({"id": name, "sha": commit, "siblings": siblings})
 
     def _repository(self, name):
         return self.server.folder / name.replace("/", "--")
