@@ -20,6 +20,7 @@ import pyarrow as pa
 from actx_core.config.load import load_dict
 from actx_core.config.pipeline import AnalysisEntry, PipelineConfig
 from actx_core.config.problems import did_you_mean
+from actx_core.content import meaning
 from actx_core.contracts import Analyzer, Config, Input
 from actx_core.errors import AnalysisError, ConfigError
 from actx_core.files import clean_beside, encode, read_json, sha256_file, sha256_json, write_json
@@ -152,7 +153,8 @@ def _input(
     def preview(rows: Sequence[int]) -> list[Preview | None]:
         return previews(array.spec.source, array.rows["sample"].take(pa.array(rows)).to_pylist())
 
-    return Input(name, array, array.axes, array.rows, array.digest, preview)
+    digest = sha256_json([array.digest, joined]) if (joined := run.joined) else array.digest
+    return Input(name, array, array.axes, array.rows, digest, preview)
 
 
 def _previewer(config: PipelineConfig) -> Callable[[str, Sequence[str]], list[Preview | None]]:
@@ -176,7 +178,7 @@ def _place(layout: Layout, entry: AnalysisEntry, inputs: Sequence[Input]) -> tup
         [
             f"{component.plugin}/{component.name}",
             registry().versions().get(component.plugin, ""),
-            entry.config.model_dump(mode="json"),
+            meaning(entry.config),
             [[i.name, i.digest] for i in inputs],
         ],
         sort_keys=True,
@@ -217,7 +219,7 @@ def _analyze(entry: AnalysisEntry, inputs: Sequence[Input], folder: Path, digest
         "digest": digest,
         "seconds": round(time.perf_counter() - began, 3),
     }
-    write_json(work / RESULT, {**about, "sha256": sha256_json(about)})
+    write_json(work / RESULT, {**about, "sha256": sha256_json(about)}, sort_keys=False)
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(work, folder)

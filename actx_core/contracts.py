@@ -321,6 +321,14 @@ class Analyzer(_Component[C]):
     def run(self, inputs: Sequence[Input], out: Path) -> Result:
         """Analyse. ``out`` is a folder for checkpoints; what is returned is stored by core."""
 
+    def memory(self, inputs: Sequence[ArraySpec]) -> int | None:
+        """Bytes that ``run`` with such inputs takes at most beside the program; None: not known.
+
+        Foretold from shapes for ``actx plan``; ``rows`` is known of all inputs, or an upper bound.
+        Raises AnalysisError where such inputs would be refused.
+        """
+        return None
+
 
 class Executor(_Component[C]):
     """Decides where workers run; never sees an array."""

@@ -131,9 +131,9 @@ def _lives(process: int) -> bool:
     return True
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; equal values give equal bytes."""
-    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+def write_json(path: Path, value: Any, *, sort_keys: bool = True) -> None:
+    """Write JSON atomically; equal values give equal bytes, of sorted keys in whatever order."""
+    text = json.dumps(value, sort_keys=sort_keys, indent=1, ensure_ascii=False, allow_nan=False)
     with atomic(path) as temporary:
         temporary.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 

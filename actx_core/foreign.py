@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from actx_core.contracts import Format, Input
 from actx_core.errors import PluginError, StoreError
+from actx_core.files import sha256_file, sha256_json
 from actx_core.joins import Join, read_columns
 from actx_core.registry import registry
 from actx_core.types import SAMPLE, Preview
@@ -73,6 +74,7 @@ def _reader(path: Path) -> Format[Any]:
 
 def _labelled(one: Input, path: Path) -> Input:
     table = read_columns(path, SAMPLE)
+    one = replace(one, digest=sha256_json([one.digest, sha256_file(path)]))
     if SAMPLE in table.column_names:
         return replace(one, rows=Join.of(path, SAMPLE, table).add_to(one.rows))
     rows = one.rows

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from actx_core.contracts import Store
 from actx_core.errors import StoreError
-from actx_core.files import damaged, read_json
+from actx_core.files import damaged, read_json, sha256_file
 from actx_core.joins import Join, read_join
 from actx_core.layout import HINT, ROWS, Layout, load_receipts
 from actx_core.plan import CellPlan
@@ -183,6 +183,11 @@ class Run(Mapping[str, TapArray]):
         for join in self._joins:
             table = join.add_to(table)
         return table
+
+    @cached_property
+    def joined(self) -> list[tuple[str, str]]:
+        """Column and digest of each ``[[join]]`` table, whose columns are among those of the rows."""
+        return [(join.on, sha256_file(join.path)) for join in self._joins]
 
     @cached_property
     def _joins(self) -> list[Join]:

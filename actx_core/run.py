@@ -16,6 +16,7 @@ from actx_core.config.pipeline import ModelEntry, PipelineConfig
 from actx_core.errors import ActxError, ConfigError, ExecutionError, StoreError
 from actx_core.files import read_json, write_json
 from actx_core.finish import join_run, recover
+from actx_core.forecast import refuse
 from actx_core.joins import read_join
 from actx_core.layout import HINT, ROWS, Layout
 from actx_core.lock import lock
@@ -115,6 +116,8 @@ class Pipeline:
                 done = open_run(self.layout.root) if slice else recover(self.layout.root)
                 todo = list(self._todo(plan, done, only, slice))
                 self._check_disk(plan, todo, confirm)
+                if todo and slice is None:
+                    refuse(plan, self.config.analyses)
                 yield from self._extract(plan, todo, watch)
                 if slice is None:
                     self._finish(watch)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from actx_core.analyze import Analysis, analyses
 from actx_core.config.pipeline import PipelineConfig
 from actx_core.contracts import Input
-from actx_core.errors import ActxError
 from actx_core.layout import Layout
-from actx_core.plan import CellPlan, build_source
+from actx_core.maps import maps_of
+from actx_core.plan import CellPlan
+from actx_core.previews import Previews, RunPreviews, few, origin, share
 from actx_core.report import (
     AnalysisView,
     ArrayView,
@@ -26,36 +25,24 @@ from actx_core.report import (
     TableView,
     write_report,
 )
-from actx_core.report.maps import MapView, draw_maps
 from actx_core.results import Run
 from actx_core.stats import merge
 from actx_core.tables import read_table
-from actx_core.types import SAMPLE, Preview, Receipt
+from actx_core.types import Preview, Receipt
 from actx_core.units import size
 
-Previews = Callable[[str, Sequence[int]], list[Preview | None]]
-"""Shows rows of an array."""
-MAP = ["row", "map"]
-"""Axes of an array that lays out rows in the plane."""
-MAPS = 3
-"""Maps of one array, each coloured by another column."""
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LINES = 1000
+"""Lines of a table that the page may show."""
 PREVIEWS = 12
 """Samples shown of each source."""
 
 
 def report_run(run: Run, config: PipelineConfig) -> Path:
     """Write the report of a run and return its path."""
-    sources = {entry.id: entry for entry in config.sources}
-    built = cache(lambda name: build_source(sources[name]))
-
-    def previews(source: str, samples: Sequence[str]) -> list[Preview | None]:
-        if source not in sources or not samples:
-            return [None] * len(samples)
-        try:
-            return list(built(source).preview(samples))
-        except ActxError:  # the data may have moved since; the figures stand without pictures
-            return [None] * len(samples)
-
+    previews = RunPreviews(run, config)
     arrays = [_array(run, name) for name in run.arrays]
     timings = run.manifest.get("timings", {}).get("seconds", {})
     place = {entry.id: i for i, entry in enumerate(config.analyses)}
@@ -63,12 +50,10 @@ def report_run(run: Run, config: PipelineConfig) -> Path:
     page = ReportPage(
         title=run.path.absolute().name,
         facts=_facts(run, arrays),
-        sources=[_source(run, name, sources, previews) for name in _unique(run, 0)],
+        sources=[_source(run, name, previews) for name in _unique(run, 0)],
         models=[_model(run, name) for name in _unique(run, 1)],
         arrays=arrays,
-        analyses=[
-            _analysis(run.path, result, partial(_group, run, previews)) for result in results
-        ],
+        analyses=_analyses(run.path, results, previews.rows),
         timings=[
             *timings.items(),
             *((_title(result), result.about["seconds"]) for result in results),
@@ -86,7 +71,7 @@ def report_file(file: Path, inputs: Mapping[str, Input], layout: Layout) -> Path
     """Write the report of the analyses of a file's arrays and return its path."""
 
     def previews(name: str, rows: Sequence[int]) -> list[Preview | None]:
-        array = _origin(name, inputs)
+        array = origin(name, inputs)
         return inputs[array].preview(rows) if array else [None] * len(rows)
 
     arrays = [
@@ -105,15 +90,10 @@ def report_file(file: Path, inputs: Mapping[str, Input], layout: Layout) -> Path
         title=file.name,
         subtitle=f"Analyses of {file.absolute()}",
         arrays=arrays,
-        analyses=[_analysis(layout.root, result, previews) for result in results],
+        analyses=_analyses(layout.root, results, previews),
         timings=[(_title(result), result.about["seconds"]) for result in results],
     )
     return write_report(page, layout.report)
-
-
-def _origin(name: str, arrays: Collection[str]) -> str | None:
-    """The array that an input is, or that the chain began with that made it."""
-    return next((a for a in sorted(arrays, key=len, reverse=True) if a in name), None)
 
 
 def _unique(run: Run, part: int) -> list[str]:
@@ -131,7 +111,7 @@ def _facts(run: Run, arrays: Sequence[ArrayView]) -> list[tuple[str, str]]:
     ]
 
 
-def _source(run: Run, name: str, entries: Mapping[str, Any], previews: Any) -> SourceView:
+def _source(run: Run, name: str, previews: RunPreviews) -> SourceView:
     table = run.samples(name)
     step = max(1, len(table) // PREVIEWS)
     shown = table["sample"].to_pylist()[::step][:PREVIEWS]
@@ -142,7 +122,7 @@ def _source(run: Run, name: str, entries: Mapping[str, Any], previews: Any) -> S
         str(cell.request["source"]["type"]),
         len(table),
         [column for column in table.column_names if column not in hidden],
-        previews(name, shown),
+        previews.samples(name, shown),
     )
 
 
@@ -218,7 +198,12 @@ def troubles(cell: CellPlan, receipt: Receipt) -> dict[str, str]:
     return found
 
 
-def _analysis(root: Path, result: Analysis, previews: Previews) -> AnalysisView:
+def _analyses(root: Path, results: Sequence[Analysis], previews: Previews) -> list[AnalysisView]:
+    part = share(rows for result in results for rows in result.about["groups"].values())
+    return [_analysis(root, result, previews, part) for result in results]
+
+
+def _analysis(root: Path, result: Analysis, previews: Previews, part: float) -> AnalysisView:
     about, folder = result.about, result.folder
     relative = folder.relative_to(root).as_posix()
     names = [i["name"] for i in about["inputs"]]
@@ -229,56 +214,19 @@ def _analysis(root: Path, result: Analysis, previews: Previews) -> AnalysisView:
         about["notes"],
         about["metrics"],
         [
-            TableView.of(
-                name,
-                read_table(folder / file).to_pydict(),
-                f"{relative}/{Path(file).with_suffix('.csv')}",
-            )
+            _table(name, read_table(folder / file), f"{relative}/{Path(file).with_suffix('.csv')}")
             for name, file in about["tables"].items()
         ],
         {name: (folder / file).read_bytes() for name, file in about["figures"].items()},
-        _maps(result),
-        {title: previews(names[0], rows) for title, rows in about["groups"].items()},
+        maps_of(result, partial(previews, names[0])),
+        {t: previews(names[0], rows) for t, rows in few(about["groups"], part).items()},
         relative,
     )
 
 
-def _maps(result: Analysis) -> list[MapView]:
-    """Maps of the arrays that lay out rows in the plane, coloured by what the result and the rows say."""
-    found = []
-    for name, about in result.about["arrays"].items():
-        if about["axes"] != MAP:
-            continue
-        places = np.load(result.folder / about["file"])
-        rows = read_table(result.folder / "rows.parquet")
-        own = result.about["tables"].get("assignments")
-        tables = [read_table(result.folder / own)] if own else []
-        columns = {
-            column: table[column].to_pylist()
-            for table in (*tables, rows)
-            if len(table) == len(rows)
-            for column in table.column_names
-            if _colours(column, table[column])
-        }
-        chosen = dict(list(columns.items())[:MAPS])
-        found += draw_maps(name, places, chosen, rows[SAMPLE].to_pylist())
-    return found
-
-
-def _colours(name: str, values: pa.ChunkedArray) -> bool:
-    """Whether a column sorts rows into groups: words, or whole numbers, of which several recur."""
-    if name in ("replicate", SAMPLE) or pa.types.is_floating(values.type):
-        return False
-    return 1 < len(values.unique()) <= max(2, len(values) // 2)
-
-
-def _group(run: Run, previews: Any, name: str, rows: Sequence[int]) -> list[Preview | None]:
-    """Previews of rows of an array, or of the array that a chain began with."""
-    array = _origin(name, run.arrays)
-    if array is None:
-        return [None] * len(rows)
-    samples = run[array].rows["sample"].take(list(rows)).to_pylist()
-    return list(previews(run[array].spec.source, samples))
+def _table(name: str, table: pa.Table, path: str) -> TableView:
+    first = table.slice(0, LINES).to_pydict()
+    return replace(TableView.of(name, first, path), total=len(table))
 
 
 def _title(result: Analysis) -> str:

@@ -256,11 +256,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A small picture of a row for reports: PNG or JPEG bytes, or text, or SVG markup."""
+    """A small picture of a row for reports: PNG or JPEG bytes, or text, or SVG markup.
+
+    ``span`` are the characters of a text that the row is about, such as a token's.
+    """
 
     kind: Literal["image", "text", "svg"]
     data: bytes | str
     caption: str = ""
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +275,9 @@ class Result:
     the input gives its columns to the rows of a chain. ``arrays[name]`` is (array, axes); its first
     axis is ``"row"`` where it follows the input's rows, and then another analyzer can read it.
     ``figures[name]`` is a PNG or SVG file's content. ``groups[title]`` lists row numbers of the input that
-    the report shows as previews. ``notes`` are sentences, ``metrics`` named figures.
+    the report shows as previews. Titles that share what stands before ``": "`` stand under it as a heading;
+    ``"part 1, smallest"`` after ``"part 1"`` stands beside it. ``notes`` are sentences, ``metrics`` named
+    figures.
     """
 
     tables: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run:run", "Extract, store and analyse what a pipeline asks for; resumes by itself."),
-    "plan": ("plan:plan", "Show what a pipeline will store, without loading weights."),
+    "plan": ("plan:plan", "Show what a pipeline will store and what memory its analyses take."),
     "peek": ("peek:peek", "Look at the data as the models get them."),
     "show": ("show:show", "List the arrays of a run, or of any HDF5 file."),
     "verify": (

@@ -1,4 +1,4 @@
-"""``actx plan``: what a pipeline will store, before anything runs."""
+"""``actx plan``: what a pipeline will store and its analyses will take, before anything runs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from actx_core.cli.text import shape
 from actx_core.units import size
 
 if TYPE_CHECKING:
+    from actx_core.config.pipeline import AnalysisEntry
+    from actx_core.forecast import Forecast
     from actx_core.plan import CellPlan, Plan, TapPlan
 
 HEADS = ("tap", "activation", "pool", "stored", "rows", "size")
+ANALYSES = ("analysis", "type", "inputs", "memory")
 
 
 @command(
@@ -23,22 +26,31 @@ HEADS = ("tap", "activation", "pool", "stored", "rows", "size")
 {"out", "bytes", "exact", "needed", "free", "cells": [
   {"id", "samples", "shards", "batch_size", "notes": [text], "taps": [
     {"name", "module", "axes", "shape", "pool": [{option: value}], "stored":
-      {"kind", "axes", "row_shape", "dtype", "rows", "bytes", "exact"}}]}]}
+      {"kind", "axes", "row_shape", "dtype", "rows", "bytes", "exact"}}]}],
+  "analyses": [{"id", "type", "calls": [
+    {"inputs": [name], "memory", "exact", "why", "refused"}]}]}
 """
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @overrides
 def plan(out: Output, file: Path, sets: tuple[str, ...]) -> None:
-    """Show what a pipeline will store, without loading weights.
+    """Show what a pipeline will store and what memory its analyses take.
 
-    "≤" marks an upper bound, where the number of rows depends on the data.
+    Loads no weights. "≤" marks an upper bound, where the number of rows depends on the data.
+    "refused:" begins a line for an analysis that such data would not pass.
     """
+    from actx_core.forecast import forecasts
     from actx_core.run import Pipeline
 
-    found = Pipeline.from_file(file, sets).plan()
-    out.object(to_json(found))
+    pipeline = Pipeline.from_file(file, sets)
+    found, entries = pipeline.plan(), pipeline.config.analyses
+    foretold = forecasts(found, entries)
+    calls = [(entry, foretold[entry.id]) for entry in entries]
+    out.object(to_json(found) | {"analyses": [_analysis(*call) for call in calls]})
     for cell in found.cells:
         _print(out, cell)
+    if calls:
+        _print_analyses(out, calls)
     out.line(
         f"{_total(found)} to write, {size(found.needed)} needed at most, {size(found.free)} free"
     )
@@ -53,6 +65,31 @@ def _print(out: Output, cell: CellPlan) -> None:
     for note in cell.notes:
         out.line(f"note: {note}")
     out.line()
+
+
+def _print_analyses(out: Output, calls: Sequence[tuple[AnalysisEntry, Sequence[Forecast]]]) -> None:
+    rows = [(e.id, e.component.name, _inputs(found), _memory(found)) for e, found in calls]
+    out.table(ANALYSES, rows)
+    for one in (one for _, found in calls for one in found if one.refused):
+        out.line(f"refused: {one.refused}" + ("" if one.exact else "  (with the most rows)"))
+    out.line()
+
+
+def _inputs(found: Sequence[Forecast]) -> str:
+    names = dict.fromkeys(name for one in found for name in one.inputs)
+    return f"{len(names)} arrays" if len(names) > 1 else "".join(names) or "-"
+
+
+def _memory(found: Sequence[Forecast]) -> str:
+    """That of the call that takes most; calls follow each other."""
+    if any(one.refused for one in found):
+        return "refused"
+    largest = max(found, key=lambda one: one.bytes or 0)
+    unknown = "; ".join(dict.fromkeys(one.why for one in found if one.why))
+    if largest.bytes is None:
+        return f"? ({unknown})"
+    bound = "≥ " if unknown else "" if all(one.exact for one in found) else "≤ "
+    return f"{bound}{size(largest.bytes)}" + (f" ({unknown})" if unknown else "")
 
 
 def _row(cell: CellPlan, tap: TapPlan) -> Sequence[str]:
@@ -102,6 +139,23 @@ def to_json(plan: Plan) -> dict[str, Any]:
                 "taps": [_tap(cell, tap) for tap in cell.taps],
             }
             for cell in plan.cells
+        ],
+    }
+
+
+def _analysis(entry: AnalysisEntry, found: Sequence[Forecast]) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "type": f"{entry.component.plugin}/{entry.component.name}",
+        "calls": [
+            {
+                "inputs": list(one.inputs),
+                "memory": one.bytes,
+                "exact": one.exact,
+                "why": one.why,
+                "refused": str(one.refused or ""),
+            }
+            for one in found
         ],
     }
 

@@ -66,7 +66,7 @@ class TableView:
 
     @classmethod
     def of(
-        cls, name: str, columns: Mapping[str, Sequence[Any]], path: str = "", first: int = 10
+        cls, name: str, columns: Mapping[str, Sequence[Any]], path: str = "", first: int = 1000
     ) -> TableView:
         """The first rows of a table given by columns, as in ``Result.tables``."""
         total = len(next(iter(columns.values()), ()))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import struct
 from base64 import b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
+from math import ceil
 from typing import TYPE_CHECKING
 
 from actx_core.report.words import short
@@ -15,9 +16,12 @@ from actx_core.types import Preview
 if TYPE_CHECKING:
     import PIL.Image
 
-SIDE = 160
+SIDES = {300: 160, 1500: 96}
+"""Pixels of a thumbnail's longer side, where the page shows at most so many pictures; of more, 64."""
 LONGEST = 24
 """Previews in one strip, at most."""
+AROUND = 70
+"""Characters of a text that are shown on either side of the part that a row is about."""
 PIXELS = 48
 """Pictures up to this size are data, not photographs: kept lossless, and enlarged without smoothing."""
 WIDTHS = (1000, 700, 500)
@@ -37,84 +41,134 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One preview at its place on the page: a picture or text, and a caption."""
+    """One preview at its place on the page: a picture or text, and a caption.
+
+    ``parts`` are what stands before, in and behind the part of a text that the row is about.
+    """
 
     caption: str
     picture: Picture | None = None
     text: str = ""
+    parts: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with the size of its pixels, 0 where the file does not tell."""
+
+    uri: str
+    width: int
+    height: int
+
+
+Encode = Callable[[str, bytes | str, int], Picture | None]
+"""Makes a thumbnail of a preview's kind and data, whose longer side has so many pixels."""
 
 
 class Album:
     """The thumbnails of a page. A picture that appears in many places is stored once.
 
-    ``most`` bounds the different pictures, ``places`` the previews on the page: all strips are cut to the
-    longest common length that keeps both.
+    All strips are cut to an equal share of their length, so that ``places`` previews are shown at most, whose
+    pictures take ``most`` bytes together.
     """
 
-    def __init__(self, strips: Sequence[Sequence[Preview | None]], most: int, places: int) -> None:
-        self.pictures: list[Picture] = []
-        self._seen: dict[str, Picture | None] = {}
-        keys = [[_key(preview) for preview in strip[:LONGEST] if preview] for strip in strips]
-        self._length = next(n for n in range(LONGEST, -1, -1) if _fits(keys, n, most, places))
+    def __init__(
+        self, strips: Sequence[Sequence[Preview | None]], most: int, places: int, encode: Encode
+    ) -> None:
+        self._stored: dict[str, Picture] = {}
+        known = [_known(strip) for strip in strips]
+        drawn = {(p.kind, p.data) for strip in known for p in strip if p.kind != "text"}
+        self._encode = encode
+        self._side = next((side for count, side in SIDES.items() if len(drawn) <= count), 64)
+        self._share = next(n for n in range(LONGEST, -1, -1) if self._fits(known, n, most, places))
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Those that the strips made so far show."""
+        return list(self._stored.values())
 
     def strip(self, previews: Sequence[Preview | None]) -> list[Shown]:
         """What a strip shows of its previews."""
-        return [self._shown(p) for p in list(filter(None, previews))[: self._length]]
+        return [self._shown(preview) for preview in _cut(_known(previews), self._share)]
+
+    def _fits(
+        self, strips: Sequence[Sequence[Preview]], share: int, most: int, places: int
+    ) -> bool:
+        shown = [preview for strip in strips for preview in _cut(strip, share)]
+        if len(shown) > places:
+            return False
+        drawn = {(p.kind, p.data) for p in shown if p.kind != "text"}
+        pictures = (self._encode(kind, data, self._side) for kind, data in drawn)
+        return sum(len(picture.href) for picture in pictures if picture) <= most
 
     def _shown(self, preview: Preview) -> Shown:
         caption = short(preview.caption, 80)
         if preview.kind == "text":
-            return Shown(caption, text=short(str(preview.data), 280))
-        key = _key(preview)
-        if key not in self._seen:
-            self._seen[key] = picture = _picture(f"p{len(self.pictures)}", preview)
-            if picture:
-                self.pictures.append(picture)
-        return Shown(caption, self._seen[key])
+            text = str(preview.data)
+            return Shown(caption, text=short(text, 280), parts=_around(text, preview.span))
+        picture = self._encode(preview.kind, preview.data, self._side)
+        if picture is None:
+            return Shown(caption)
+        named = replace(picture, id=f"p{len(self._stored)}")
+        return Shown(caption, self._stored.setdefault(picture.href, named))
 
 
-def figures(contents: Sequence[bytes], budget: int) -> list[str | None]:
-    """Data URIs of figures: reduced where ``budget`` bytes ask for it, None where nothing helps."""
+def _known(strip: Sequence[Preview | None]) -> list[Preview]:
+    return [preview for preview in strip[:LONGEST] if preview]
+
+
+def _cut(strip: Sequence[Preview], share: int) -> Sequence[Preview]:
+    return strip[: ceil(len(strip) * share / LONGEST)]
+
+
+def _around(text: str, span: tuple[int, int] | None) -> tuple[str, str, str] | None:
+    """A part of a text and what stands on either side, in one line."""
+    if span is None:
+        return None
+    start, end = span
+    line = text.translate(dict.fromkeys(map(ord, "\n\r\t\v\f"), " "))
+    before, after = line[max(0, start - AROUND) : start], line[end : end + AROUND]
+    return before, short(line[start:end], AROUND), after
+
+
+def figures(contents: Sequence[bytes], budget: int) -> list[Figure | None]:
+    """Figures as data URIs: reduced where ``budget`` bytes ask for it, None where nothing helps."""
     fitted = list(contents)
     for width in WIDTHS:
         if sum(map(len, fitted)) <= budget:
             break
         fitted = [_reduced(content, width) for content in contents]
-    uris: list[str | None] = []
-    for content in fitted:
+    found: list[Figure | None] = []
+    for content, original in zip(fitted, contents, strict=True):
         fits = len(content) <= budget and _kind(content)
         budget -= len(content) if fits else 0
-        uris.append(_uri(content) if fits else None)
-    return uris
+        found.append(Figure(_uri(content), *_pixels(original)) if fits else None)
+    return found
 
 
-def _fits(keys: Sequence[Sequence[str]], length: int, most: int, places: int) -> bool:
-    shown = [key for strip in keys for key in strip[:length]]
-    return len(shown) <= places and len(set(shown) - {""}) <= most
+def _pixels(content: bytes) -> tuple[int, int]:
+    """Width and height of a PNG."""
+    if not content.startswith(b"\x89PNG") or len(content) < 24:
+        return 0, 0
+    width, height = struct.unpack(">II", content[16:24])
+    return width, height
 
 
-def _key(preview: Preview) -> str:
-    return "" if preview.kind == "text" else hashlib.sha256(_bytes(preview)).hexdigest()
-
-
-def _bytes(preview: Preview) -> bytes:
-    return preview.data.encode() if isinstance(preview.data, str) else preview.data
-
-
-def _picture(name: str, preview: Preview) -> Picture | None:
-    content = _bytes(preview)
-    if preview.kind == "svg":
-        return Picture(name, _uri(content), SIDE, SIDE) if len(content) < 50_000 else None
+def thumbnail(kind: str, data: bytes | str, side: int) -> Picture | None:
+    """A preview's picture without an id; None where it is too large or damaged."""
+    content = data.encode() if isinstance(data, str) else data
+    if kind == "svg":
+        return Picture("", _uri(content), side, side) if len(content) < 50_000 else None
     try:
         from PIL import Image, ImageOps
     except ImportError:  # core does not need it; what makes pictures has it
         small = len(content) < 20_000 and _kind(content)
-        return Picture(name, _uri(content), SIDE, SIDE) if small else None
+        return Picture("", _uri(content), side, side) if small else None
     try:
         with Image.open(BytesIO(content)) as opened:
             image = ImageOps.exif_transpose(opened)
             pixels = max(image.size) <= PIXELS
-            image.thumbnail((SIDE, SIDE))
+            image.thumbnail((side, side))
             image = _on_white(image)
     except (OSError, ValueError, SyntaxError):  # what Pillow raises for damaged files
         return None
@@ -123,7 +177,7 @@ def _picture(name: str, preview: Preview) -> Picture | None:
         image.save(file, "PNG")
     else:
         image.save(file, "JPEG", quality=80, optimize=True)
-    return Picture(name, _uri(file.getvalue()), image.width, image.height, pixels)
+    return Picture("", _uri(file.getvalue()), image.width, image.height, pixels)
 
 
 def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -42,15 +42,28 @@ def cell(value: Any) -> str:
     return str(value) if isinstance(value, bool) else short(number(value), 120)
 
 
-def numeric(rows: Sequence[Sequence[Any]], column: int) -> bool:
-    """Whether a column holds numbers only."""
-    values = [row[column] for row in rows if row[column] is not None]
-    return bool(values) and all(isinstance(v, Real) and not isinstance(v, bool) for v in values)
+def numeric(rows: Sequence[Sequence[Any]]) -> list[bool]:
+    """Which columns hold nothing but numbers."""
+    return [
+        all(v is None or (isinstance(v, Real) and not isinstance(v, bool)) for v in column)
+        for column in zip(*rows, strict=True)
+    ]
+
+
+def brief(text: str) -> str:
+    """One name as it is; of several, joined by commas, how many they are."""
+    names = text.split(", ")
+    return text if len(names) == 1 else count(len(names), "array")
 
 
 def short(text: str, most: int = 300) -> str:
     """Text cut to a length, with an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def middle(text: str, most: int = 30) -> str:
+    """A name cut in its middle, where names differ least."""
+    return text if len(text) <= most else f"{text[: most // 3]}…{text[1 + most // 3 - most :]}"
 
 
 def breakable(text: str) -> Markup:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from actx_core import (
     Activation,
+    AnalysisError,
     Batch,
     ConfigError,
     ListedSource,
@@ -231,6 +232,55 @@ def test_plan_shows_pools_and_notes(desk: Path) -> None:
     assert any(re.match(r"embed +.* mean\(token\) +6 float32 +20 samples ", line) for line in lines)
     assert any(line.startswith("note: ") and "silent: it is never called" in line for line in lines)
     assert any(line.startswith("note: not pooled: last") for line in lines)
+
+
+def test_plan_foretells_the_memory_of_analyses(desk: Path) -> None:
+    (desk / "p.toml").write_text(
+        PIPELINE
+        + '[[analyze]]\ntype = "norms"\nas = "all"\n'
+        + '[[analyze]]\ntype = "norms"\nas = "again"\non = ["norms"]\n'
+        + '[[analyze]]\ntype = "norms"\nas = "none"\non = ["*/*/lost"]\n'
+    )
+    lines = done(desk, "plan", "p.toml")
+    table = [re.split("  +", line) for line in lines[lines.index("") + 1 :] if "  " in line]
+    assert table[:5] == [
+        ["analysis", "type", "inputs", "memory"],
+        ["norms", "norms", "nums/toy/last", "20.0 kB"],
+        ["all", "norms", "3 arrays", "≥ 180 kB (the analyzer cannot tell)"],
+        ["again", "norms", "norms", "? (what norms will make is not known yet)"],
+        ["none", "norms", "-", "refused"],
+    ]
+    assert "refused: none: nothing matches on = ['*/*/lost']" in "\n".join(lines)
+    found = {one["id"]: one for one in data(desk, "plan", "p.toml")["analyses"]}
+    assert found["norms"]["type"] == "toy/norms"
+    calls = {call["inputs"][0]: call for call in found["all"]["calls"]}
+    assert [calls[f"nums/toy/{n}"]["memory"] for n in ("last", "length", "embed")] == [
+        20_000, None, 180_000,
+    ]  # fmt: skip
+    assert [calls[f"nums/toy/{n}"]["exact"] for n in ("last", "length", "embed")] == [
+        True, True, False,
+    ]  # fmt: skip
+
+
+def test_plan_says_what_an_analysis_would_refuse(desk: Path) -> None:
+    lines = done(desk, "plan", "p.toml", "--set", "model.width=9")
+    assert "refused: nums/toy/last: rows are too long  hint: shorten them" in lines
+    (call,) = data(desk, "plan", "p.toml", "--set", "model.width=9")["analyses"][0]["calls"]
+    assert call["refused"] == "nums/toy/last: rows are too long  hint: shorten them"
+    assert call["memory"] is None
+    wide = ("--set", "model.width=9", "--set", 'analyze.on=["*/*/embed"]')
+    (line,) = [x for x in done(desk, "plan", "p.toml", *wide) if x.startswith("refused: ")]
+    assert line.endswith("(with the most rows)")
+
+
+def test_a_run_is_refused_before_it_extracts(desk: Path) -> None:
+    code, _, err = invoke(desk, "run", "p.toml", "--set", "model.width=9")
+    assert code == AnalysisError.exit_code
+    assert "nums/toy/last: rows are too long" in err
+    run = open_run(desk / "out")
+    assert all(len(run.missing(cell)) == len(cell.shards) for cell in run.cells.values())
+    bounded = 'analyze.on=["*/*/embed"]'  # how many rows there will be is not known
+    done(desk, "run", "p.toml", "--set", "model.width=9", "--set", bounded)
 
 
 def test_show_lists_arrays_and_columns(finished: Path) -> None:

@@ -26,6 +26,8 @@ from actx_core.report import (
     words,
     write_report,
 )
+from actx_core.report.maps import draw_maps
+from actx_core.report.pictures import Album, Picture, thumbnail
 from actx_core.types import Preview
 from actx_core.units import size
 
@@ -322,41 +324,83 @@ def test_previews_that_are_no_photographs(read):
     assert decoded(board["href"]) == previews[3].data.encode()
 
 
-def test_hundreds_of_previews_and_figures_stay_below_the_bound(read, tmp_path):
-    previews = [noise(seed) for seed in range(420)]
-    figure = np.random.default_rng(0).integers(0, 256, (350, 600, 4), dtype=np.uint8)
-    views = [
-        AnalysisView(
-            id=f"kmeans-{n}",
-            type="kmeans",
-            input="photos/net/layer",
-            figures={"scatter": encoded(Image.fromarray(figure + np.uint8(n)), compress_level=1)},
-            groups={f"cluster {c}": previews[12 * c : 12 * c + 12] for c in range(35)},
-        )
-        for n in range(8)
-    ]
-    html = read(
-        ReportPage("many", sources=[SourceView("s", "t", 420, previews=previews)], analyses=views)
+def test_six_hundred_clusters_of_two_methods_stay_below_the_bound(read, tmp_path):
+    previews = [noise(seed, 160, 160) for seed in range(608)]
+    nearest = {f"cluster {c} ({600 - c} rows)": previews[c : c + 8] for c in range(600)}
+    farthest = {f"{title}, farthest": strip[4:] for title, strip in nearest.items()}
+    groups = {t: s for pair in zip(nearest.items(), farthest.items()) for t, s in pair}
+    places = np.random.default_rng(1).standard_normal((2000, 2))
+    maps = draw_maps("map", places, dict.fromkeys("abc", [0, 1] * 1000), ["x"] * 2000, 2000)
+    table = TableView.of(
+        "clusters", {name: range(600) for name in ("cluster", "rows", "q")}, "c.csv"
     )
-    assert 2_000_000 < (tmp_path / "report.html").stat().st_size <= 5_000_000
-    assert len(html.pictures) >= 100
-    assert all(f"cluster {c}" in html.text for c in range(35))
-    assert len(html.all("img")) >= 2
+    views = [
+        AnalysisView(f"kmeans-{n}", "kmeans", "a/b/c", tables=[table], maps=maps, groups=groups)
+        for n in range(2)
+    ]
+    html = read(ReportPage("many", analyses=views))
+    assert 5_000_000 < (tmp_path / "report.html").stat().st_size <= 14_000_000
+    assert len(html.pictures) >= 600
+    assert max(max(picture.size) for picture in html.pictures) == 96
+    for cluster in range(600):
+        assert html.text.count(f"cluster {cluster} ({600 - cluster} rows)") >= 2
+    folded = [a for a in html.all("details") if a.get("class") == "fold"]
+    assert len(folded) == 2 * 12  # 588 clusters of each method, 50 at a time
+    assert "Printed are the first 62 of 600 groups." in html.text
+    assert html.text.count("farthest") >= 1200
+    assert "Table clusters: 600 rows" in html.text
+    assert len(html.all("circle")) == 2 * 3 * 2000
+
+
+def test_strips_are_cut_to_an_equal_share():
+    long, short = ([Preview("image", f"{n} of {m}") for n in range(m)] for m in (12, 6))
+    album = Album([long, short], 9000, 99, lambda _, data, side: Picture("", f"{data:1000}", 1, 1))
+    assert [len(album.strip(strip)) for strip in (long, short)] == [6, 3]
+    assert [picture.id for picture in album.pictures] == [f"p{n}" for n in range(9)]
+    album = Album([long, short], 9000, 5, thumbnail)  # so few places
+    assert [len(album.strip(strip)) for strip in (long, short)] == [3, 2]
+
+
+def test_groups_stand_under_what_their_titles_share(read):
+    strip = [Preview("text", "a cat sat", "one")]
+    titles = [
+        "k = 2: cluster 0",
+        "k = 2: cluster 0, farthest",
+        "k = 2: cluster 1",
+        "k = 9: cluster 0",
+    ]
+    titles += ["k = 9: cluster 1", "nearest to a: b"]
+    html = read(
+        ReportPage("x", analyses=[AnalysisView("a", "t", "i", groups=dict.fromkeys(titles, strip))])
+    )
+    assert html.text.count("k = 2") == html.text.count("k = 9") == 1
+    assert "k = 2 cluster 0 a cat sat one farthest a cat sat one cluster 1 a cat" in html.text
+    assert "Examples nearest to a: b a cat sat" in html.text
+
+
+def test_tokens_stand_in_their_context(read):
+    text = "word " * 40 + "the\n<b>cat</b> sat" + " word" * 40
+    token = Preview("text", text, "doc 7", span=(204, 214))
+    html = read(ReportPage("x", analyses=[AnalysisView("a", "t", "i", groups={"g": [token]})]))
+    assert "doc 7" in html.text
+    assert re.search(r"word the <b>cat</b>  ?sat word", html.text)
+    assert len(html.all("mark")) == 1
+    assert html.text.count("word") < 40
 
 
 def test_long_lists_end_with_a_count(read, tmp_path):
     arrays = [
         ArrayView(f"s/m/{'x' * 500}{n}", 1, ("channel",), (4,), "float32", 16) for n in range(450)
     ]
-    columns = {f"c{n}": range(30) for n in range(14)}
-    views = [AnalysisView("a", "t", "i", tables=[TableView.of("wide", columns, first=20)])] * 230
+    columns = {f"c{n}": range(1200) for n in range(14)}
+    views = [AnalysisView("a", "t", "i", tables=[TableView.of("wide", columns)])] * 230
     skipped = [(f"img{n}", "why " * 200) for n in range(5000)]
     html = read(ReportPage("long", arrays=arrays, analyses=views, skipped=skipped))
     assert "Not shown here: 50 arrays." in html.text
     assert "Not shown here: 30 analyses." in html.text
     assert "Not shown here: 4,600 samples." in html.text
-    assert "Table wide: first 10 of 30 rows, first 10 of 14 columns" in html.text
-    assert (tmp_path / "report.html").stat().st_size < 5_000_000
+    assert "Table wide: first 10 of 1,200 rows, first 12 of 14 columns" in html.text
+    assert (tmp_path / "report.html").stat().st_size < 14_000_000
 
 
 def test_figures_too_large_together_are_reduced_not_dropped(read):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 from warnings import catch_warnings, filterwarnings
@@ -22,32 +21,19 @@ INK = "#7b7b7b"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c46c9f", "#c48700", "#3b94c9", "#7d66c4", "#8a7048")
 """The hues of Okabe and Ito (2008), darkened to at least 3 : 1 to both."""
 MARKERS = "os^DvPX*"
-STYLES = len(COLOURS) * len(MARKERS)
-"""After as many clusters, colours and markers repeat."""
 SHOWN_ROWS = 20_000
-NUMBERED = 40
+WIDTH, WIDE = 6.0, 12.2
+"""Inches of a figure in one of the report's two columns, and across both: letters are equally large."""
+FEW = 40
+"""Clusters up to which each has a colour of its own, as on the map, and a number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plane:
-    """Rows in the plane of their first two principal components; of very many rows a seeded sample.
-
-    ``places`` has the shape (rows, 2), ``shares`` is each component's share of the variance.
-    """
-
-    rows: np.ndarray
-    places: np.ndarray
-    shares: Sequence[float]
-
-
-def plane(matrix: np.ndarray, seed: int) -> Plane:
-    """Lay out the rows of a matrix."""
-    rows = shown(len(matrix), seed)
-    count = min(2, matrix.shape[1])
-    method = PCA(count, random_state=seed)
-    places = np.zeros((len(rows), 2))
-    places[:, :count] = method.fit_transform(matrix[rows])
-    return Plane(rows, places, method.explained_variance_ratio_.tolist())
+def plane(matrix: np.ndarray, seed: int) -> np.ndarray:
+    """Rows in the plane of their first two principal components, (rows, 2), float32."""
+    count = min(2, *matrix.shape)
+    places = np.zeros((len(matrix), 2), np.float32)
+    places[:, :count] = PCA(count, random_state=seed).fit_transform(matrix)
+    return places
 
 
 def shown(count: int, seed: int) -> np.ndarray:
@@ -57,45 +43,31 @@ def shown(count: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(count, SHOWN_ROWS, replace=False))
 
 
-def clusters(layout: Plane, labels: np.ndarray, sizes: np.ndarray) -> bytes:
-    """Rows coloured by cluster, with the cluster's number at its median, beside the clusters' sizes.
-
-    Rows with a label below 0 are in no cluster: small and grey.
-    """
-    figure, (left, right) = canvas(widths=(3, 1))
-    shown_labels = labels[layout.rows]
-    for number in range(min(len(sizes), STYLES)):
-        mine = (shown_labels >= 0) & (shown_labels % STYLES == number)
-        points(left, layout.places[mine], number, len(layout.rows))
-    noise = layout.places[shown_labels < 0]
-    left.scatter(noise[:, 0], noise[:, 1], s=3, color=INK, linewidths=0)
-    for number in range(min(len(sizes), NUMBERED)):
-        places = layout.places[shown_labels == number]
-        if len(places):
-            left.annotate(
-                str(number),
-                np.median(places, axis=0),
-                ha="center",
-                va="center",
-                color="white",
-                fontsize=9,
-                fontweight="bold",
-                bbox={
-                    "boxstyle": "round,pad=0.25",
-                    "fc": colour(number),
-                    "ec": "white",
-                    "lw": 0.8,
-                },
-                zorder=3,
-            )
-    _label_plane(left, layout.shares)
-    _sizes(right, sizes)
+def clusters(sizes: np.ndarray, silhouettes: Sequence[float | None] = ()) -> bytes:
+    """Each cluster's rows, and how well it is set apart, in the order of their numbers."""
+    known = [value is not None for value in silhouettes]
+    figure, plots = canvas(widths=(1, 1) if any(known) else (1,), height=2.9)
+    numbers = np.arange(len(sizes))
+    few = len(sizes) <= FEW
+    inks = [colour(n) for n in range(len(sizes))] if few else COLOURS[0]
+    bars = plots[0].bar(numbers, sizes, width=0.8 if few else 1.0, color=inks)
+    if len(sizes) <= 10:
+        plots[0].bar_label(bars, padding=2, color=INK, fontsize=9)
+    plots[0].set_ylabel("rows")
+    if any(known):
+        values = np.array([np.nan if value is None else value for value in silhouettes], float)
+        plots[1].scatter(numbers, values, s=24 if few else 6, c=inks, linewidths=0)
+        plots[1].axhline(0, color=INK, linewidth=0.8)
+        plots[1].set_ylabel("silhouette")
+    for axes in plots:
+        axes.set(xlabel="cluster", xlim=(-0.7, len(sizes) - 0.3))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     return png(figure)
 
 
-def components(layout: Plane, ratios: np.ndarray, labels: Sequence[object] | None) -> bytes:
-    """Scree plot beside the rows on the first two components, coloured by label where there are labels."""
-    figure, (left, right) = canvas(widths=(1, 1.6))
+def components(places: np.ndarray, ratios: np.ndarray, labels: Sequence[object] | None) -> bytes:
+    """Scree plot beside rows on the first two components, coloured by their labels where there are such."""
+    figure, (left, right) = canvas(widths=(1, 1.6), width=WIDE * 0.75, height=4.2)
     numbers = np.arange(1, len(ratios) + 1)
     left.bar(numbers, ratios, color=COLOURS[0], label="each")
     left.plot(numbers, np.cumsum(ratios), color=COLOURS[1], marker="o", ms=4, label="together")
@@ -104,18 +76,18 @@ def components(layout: Plane, ratios: np.ndarray, labels: Sequence[object] | Non
     left.yaxis.set_major_formatter(PercentFormatter(1))
     left.legend(frameon=False, labelcolor=INK)
     if labels is None:
-        points(right, layout.places, 0, len(layout.rows))
+        points(right, places, 0, len(places))
     else:
-        _labelled_points(right, layout, [labels[row] for row in layout.rows])
-    _label_plane(right, layout.shares)
+        _labelled_points(right, places, labels)
+    _label_plane(right, ratios[:2].tolist())
     return png(figure)
 
 
-def _labelled_points(axes: Axes, layout: Plane, labels: Sequence[object]) -> None:
+def _labelled_points(axes: Axes, places: np.ndarray, labels: Sequence[object]) -> None:
     for number, value in enumerate(_ordered(labels)):
         mine = np.array([label == value for label in labels])
         # the space keeps matplotlib from hiding names that begin with an underscore
-        points(axes, layout.places[mine], number, len(layout.rows), f" {value}"[:30])
+        points(axes, places[mine], number, len(places), f" {value}"[:30])
     legend = axes.legend(
         frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9
     )
@@ -132,9 +104,11 @@ def _ordered(values: Sequence[object]) -> list[object]:
         return sorted(set(values), key=str)
 
 
-def canvas(widths: Sequence[float], height: float = 3.9) -> tuple[Figure, list[Axes]]:
-    """A figure of the report's width (in inches) with one plot beside another, their widths in proportion."""
-    figure = Figure(figsize=(7.2, height), layout="constrained")
+def canvas(
+    widths: Sequence[float], height: float = 3.4, width: float = WIDTH
+) -> tuple[Figure, list[Axes]]:
+    """A figure (in inches) with one plot beside another, their widths in proportion."""
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     plots = list(figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0])
     for axes in plots:
@@ -173,18 +147,14 @@ def _label_plane(axes: Axes, shares: Sequence[float]) -> None:
         axes.set_yticks([])
 
 
-def _sizes(axes: Axes, sizes: np.ndarray) -> None:
-    few = sizes[:NUMBERED]
-    numbers = np.arange(len(few))
-    bars = axes.barh(numbers, few, color=[colour(n) for n in range(len(few))])
-    if len(few) <= 20:
-        axes.bar_label(bars, padding=3, color=INK, fontsize=9)
-        axes.set_yticks(numbers)
-    axes.set_ylim(len(few) - 0.4, -0.6)
-    axes.margins(x=0.2)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
-    more = f" ({len(few)} largest of {len(sizes)})" if len(sizes) > len(few) else ""
-    axes.set(xlabel="rows", ylabel=f"cluster{more}")
+def brief(names: Sequence[str], longest: int) -> list[str]:
+    """Names without the folders that all of them share, cut at the left to a length."""
+    parts = [name.split("/") for name in names]
+    shared = 0
+    while len({tuple(p[: shared + 1]) for p in parts}) == 1 < min(map(len, parts)) - shared:
+        shared += 1
+    rest = ["/".join(p[shared:]) for p in parts]
+    return [name if len(name) <= longest else f"…{name[1 - longest :]}" for name in rest]
 
 
 def png(figure: Figure) -> bytes:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 
 from actx_cluster.config import Preprocess
 from actx_cluster.scaling import Scaler
+from actx_cluster.shape import Shape, vector_size
 from actx_cluster.spectrum import principal
 from actx_core import AnalysisError, Input
 
@@ -43,13 +45,18 @@ class Rows:
     """
 
     def __init__(self, data: Input, keep: np.ndarray | None = None) -> None:
-        if len(data.array.shape) > 2:
-            raise _not_vectors(data)
         self.data = data
+        self.size = vector_size(data.name, data.axes, data.array.shape[1:])
         self.numbers = np.arange(data.array.shape[0]) if keep is None else keep
-        self.count, self.size = len(self.numbers), (*data.array.shape, 1)[1]
+        self.count = len(self.numbers)
         self.axis = (*data.axes, "value")[1]
         self.dtype = np.result_type(data.array.dtype, np.float32)
+
+    @property
+    def shape(self) -> Shape:
+        """What the memory of an analysis is foretold from."""
+        stored = self.data.array.shape[0]
+        return Shape(self.data.name, stored, self.count, self.size, self.dtype.itemsize)
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """All rows in order: the place and the values of each block, as ``dtype``."""
@@ -160,6 +167,20 @@ class Rows:
         values: list[object] = column.to_pylist()
         return values if self.count == len(values) else [values[n] for n in self.numbers]
 
+    def assignments(self, columns: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+        """A line for each row of the input: its number, its sample, and ``columns`` spread out."""
+        table = {"row": pa.array(np.arange(self.data.array.shape[0]))}
+        if "sample" in self.data.rows.column_names:
+            table["sample"] = self.data.rows.column("sample").combine_chunks()
+        return table | {name: self.spread_out(values) for name, values in columns.items()}
+
+    def spread_out(self, values: np.ndarray) -> pa.Array:
+        """A value for each row of the input: null for rows that take no part, and instead of NaN."""
+        every = np.zeros(self.data.array.shape[0], values.dtype)
+        absent = np.ones(len(every), bool)
+        every[self.numbers], absent[self.numbers] = values, values != values
+        return pa.array(every, mask=absent)
+
     def named(self, rows: Sequence[int], most: int = 5) -> str:
         """Some rows, by the ids of their samples, for messages."""
         samples = self.column("sample")
@@ -196,18 +217,4 @@ def dominant(variance: np.ndarray) -> str:
     return (
         f"warning: {few} of {len(variance)} dimensions hold{'s' * (few == 1)} {shares[few - 1]:.0%}"
         f" of the variance (dimension {dimensions}), and the result follows them"
-    )
-
-
-def _not_vectors(data: Input) -> AnalysisError:
-    axes = data.axes[1:]
-    keep = "channel" if "channel" in axes else axes[-1]
-    over = ", ".join(f'"{axis}"' for axis in axes if axis != keep)
-    every = ", ".join(f'"{axis}"' for axis in axes)
-    sizes = " x ".join(f"{axis} {n}" for axis, n in zip(axes, data.array.shape[1:], strict=True))
-    return AnalysisError(
-        f"expected rows that are vectors, but each has the axes {sizes}",
-        where=data.name,
-        hint=f'pool the tap with {{ type = "mean", over = [{over}] }},'
-        f' or keep every value with {{ type = "flatten", over = [{every}] }}',
     )

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from pydantic import ValidationError
+from sklearn.decomposition import PCA
+from sklearn.metrics import adjusted_rand_score
 
 from actx_cluster.clustering.agglomerative import Agglomerative
 from actx_cluster.clustering.assign import Assign
@@ -60,20 +62,39 @@ def test_new_rows_go_to_the_nearest_centre(make_input, digits, stored):
     folder, old = stored(Agglomerative, AgglomerativeConfig, "cluster/agglomerative", k=6)
     new = digits.data[1000:1001]  # one row is enough
     centers = old.arrays["centers_k6"][0]
-    found = assign(make_input(new), folder).tables["assignments"]
+    found = pa.table(assign(make_input(new), folder).tables["assignments"]).to_pydict()
     distances = np.linalg.norm(centers - new, axis=1)
     assert found["cluster_k6"] == [distances.argmin()]
     assert found["distance_k6"] == pytest.approx([distances.min()])
     assert found["sample"] == ["img0000.png"]
 
 
-def test_the_digest_of_the_old_result_is_an_option_of_the_new(stored):
-    folder, _ = stored(k=3)
-    assert AssignConfig(result=folder).digest == "abc123"
-    assert AssignConfig(result=folder / "nowhere").digest == ""
-    assert AssignConfig(result=folder, digest="other").digest == "other"
-    with pytest.raises(ValidationError):
-        AssignConfig()
+def test_labels_are_compared_as_by_a_clustering(make_input, digits, stored):
+    folder, _ = stored(k=[4, 9])
+    label = digits.target[1000:1400].tolist()
+    found = assign(make_input(digits.data[1000:1400], label=label), folder)
+    clusters = np.array(found.tables["assignments"]["cluster_k9"])
+    compared = found.tables["agreement"]
+    assert (compared["column"], compared["k"]) == (["label"] * 2, [4, 9])
+    assert compared["ari"][1] == pytest.approx(adjusted_rand_score(label, clusters))
+    enriched = found.tables["enrichment"]
+    assert set(enriched["k"]) == {4, 9}
+    assert min(enriched["q"]) < 1e-9
+    sizes = [n for k, n in zip(*map(found.tables["clusters"].get, ("k", "rows"))) if k == 9]
+    assert sizes == np.bincount(clusters, minlength=9).tolist()
+    one = assign(make_input(digits.data[1000:1001]), folder).tables["clusters"]
+    assert sorted(one["rows"][:4]) == [0, 0, 0, 1]
+    named = assign(make_input(digits.data[:30], kind=label[:30]), folder, labels=("kind",))
+    assert set(named.tables["agreement"]["column"]) == {"kind"}
+
+
+def test_rows_lie_in_the_plane_of_the_old_centres(make_input, digits, stored):
+    folder, old = stored(k=[4, 9])
+    centers = old.arrays["centers_k9"][0]
+    places, axes = assign(make_input(centers), folder).arrays["map"]
+    assert axes == ("row", "map")
+    wanted = PCA(2).fit_transform(centers)
+    np.testing.assert_allclose(np.abs(places), np.abs(wanted), atol=1e-4)
 
 
 def test_what_does_not_fit_is_refused(make_input, digits, stored, tmp_path):

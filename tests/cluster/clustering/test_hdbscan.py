@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.cluster import HDBSCAN
 from sklearn.metrics import adjusted_rand_score
@@ -18,7 +19,7 @@ def test_labels_are_those_of_scikit_learn_with_noise(make_input, analyse, separa
     data = make_input(rows)
     found = analyse(Hdbscan, HdbscanConfig, data, min_cluster_size=20, min_samples=4)
     wanted = HDBSCAN(min_cluster_size=20, min_samples=4, copy=True).fit(rows)
-    table = found.tables["assignments"]
+    table = pa.table(found.tables["assignments"]).to_pydict()
     labels = np.array(table["cluster"])
     assert adjusted_rand_score(wanted.labels_, labels) == 1
     assert ((labels == -1) == (wanted.labels_ == -1)).all()
@@ -34,7 +35,7 @@ def test_labels_are_those_of_scikit_learn_with_noise(make_input, analyse, separa
 def test_where_nothing_is_dense_it_says_so(make_input, analyse):
     array = np.random.default_rng(0).normal(size=(60, 80))
     found = analyse(Hdbscan, HdbscanConfig, make_input(array, label=["a", "b"] * 30))
-    assert set(found.tables["assignments"]["cluster"]) == {-1}
+    assert set(found.tables["assignments"]["cluster"].to_pylist()) == {-1}
     assert any("no cluster is dense enough" in note for note in found.notes)
     assert any('preprocess = "pca:20"' in note for note in found.notes)
     assert "clusters" in found.figures

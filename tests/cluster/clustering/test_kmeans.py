@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from pydantic import ValidationError
@@ -102,7 +103,8 @@ def test_minibatch_reads_blocks_and_comes_near_to_exact(analyse, make_input, dig
 
 def test_tables_agree_with_each_other(make_input, digits):
     found = kmeans(make_input(digits.data[:300].astype("float32")), k=[4, 7], exemplars=3)
-    assignments, clusters, fits = (found.tables[t] for t in ("assignments", "clusters", "fits"))
+    assignments = pa.table(found.tables["assignments"]).to_pydict()
+    clusters, fits = found.tables["clusters"], found.tables["fits"]
     assert assignments["row"] == list(range(300))
     assert assignments["sample"][17] == "img0017.png"
     assert fits["k"] == [4, 7]
@@ -173,7 +175,7 @@ def test_preprocessing_changes_the_space_and_is_kept(make_input, preprocess):
 def test_where_a_silhouette_is_not_defined_there_is_none(make_input):
     found = kmeans(make_input(np.arange(6.0).reshape(6, 1)), k=[1, 6])
     assert found.tables["fits"]["silhouette"] == [None, None]
-    assert set(found.metrics) == {"inertia_k1", "inertia_k6"}
+    assert set(found.metrics) == {"inertia_k1", "inertia_k6", "map_variance"}
     assert found.tables["fits"]["variance_explained"] == pytest.approx([0, 1])
     assert "k = 6: cluster 0 (1 row)" in found.groups
 
@@ -190,11 +192,11 @@ def test_figures_are_pngs_with_transparent_ground_and_colours(make_input, k):
     found = kmeans(make_input(array), k=k, n_init=1)
     image = Image.open(BytesIO(found.figures[f"clusters_k{k}"]))
     pixels = np.asarray(image.convert("RGBA"))
-    assert min(image.size) >= 600
+    assert image.size == (1080, 522)
     assert pixels[0, 0, 3] == 0
     opaque = pixels[pixels[..., 3] == 255][:, :3].astype(int)
     coloured = opaque[np.ptp(opaque, axis=1) > 60]
-    assert len({tuple(colour // 16) for colour in coloured}) >= min(k, 8)
+    assert len({tuple(colour // 16) for colour in coloured}) >= (min(k, 8) if k < 40 else 1)
 
 
 def test_fewer_rows_than_k(make_input):

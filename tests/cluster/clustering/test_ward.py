@@ -11,6 +11,7 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
+from actx_cluster.clustering.search import DeviceSearch, Search
 from actx_cluster.clustering.ward import cut, ward
 
 
@@ -30,6 +31,20 @@ def assert_same_tree(found, expected, ks=(2, 5, 20, 100)):
         assert adjusted_rand_score(cut(found, k), cut(expected, k)) == 1.0
 
 
+@pytest.fixture(params=["numpy", "torch on cpu", "torch on cuda"])
+def searched(request, monkeypatch):
+    """Let numpy look for neighbours, or torch, in tiles smaller than the data."""
+    if request.param == "numpy":
+        return
+    torch = pytest.importorskip("torch", reason="devices need torch")
+    device = torch.device(request.param.split()[-1])
+    if device.type == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    monkeypatch.setattr(DeviceSearch, "rows", 100)
+    monkeypatch.setattr(DeviceSearch, "columns", 130)
+    monkeypatch.setattr("actx_cluster.clustering.ward.search", lambda _: DeviceSearch(device))
+
+
 @pytest.mark.parametrize(
     "rows",
     [
@@ -43,7 +58,7 @@ def assert_same_tree(found, expected, ks=(2, 5, 20, 100)):
     ],
     ids=["clouds", "offset", "line", "two", "digits", "half"],
 )
-def test_the_tree_is_that_of_scipy(rows):
+def test_the_tree_is_that_of_scipy(searched, rows):
     assert_same_tree(ward(rows), linkage(rows.astype(np.float64), "ward"))
 
 
@@ -57,12 +72,12 @@ def test_labels_are_those_of_scikit_learn():
 def test_tiles_smaller_than_the_data_change_nothing(monkeypatch):
     rows = clouds(300)
     expected = ward(rows)
-    monkeypatch.setattr("actx_cluster.clustering.ward.ROWS", 7)
-    monkeypatch.setattr("actx_cluster.clustering.ward.COLUMNS", 11)
+    monkeypatch.setattr(Search, "rows", 7)
+    monkeypatch.setattr(Search, "columns", 11)
     assert np.allclose(ward(rows)[:, 2], expected[:, 2], rtol=1e-5)
 
 
-def test_repeated_rows_are_merged_first():
+def test_repeated_rows_are_merged_first(searched):
     rows = clouds(60)
     tree = ward(np.repeat(rows, 10, axis=0))
     assert is_valid_linkage(tree)
@@ -71,7 +86,7 @@ def test_repeated_rows_are_merged_first():
     assert (labels.reshape(60, 10) == labels.reshape(60, 10)[:, :1]).all()
 
 
-def test_a_weight_is_so_many_equal_rows():
+def test_a_weight_is_so_many_equal_rows(searched):
     rng = np.random.default_rng(0)
     rows, weights = clouds(80), rng.integers(1, 9, 80)
     weighted, repeated = ward(rows, weights), ward(np.repeat(rows, weights, axis=0))

@@ -145,14 +145,6 @@ def test_labels_that_do_not_fit_are_refused(words, tmp_path):
         AlignmentConfig(labels=tmp_path / "gone.txt")
 
 
-def test_another_content_of_the_labels_is_another_analysis(tmp_path):
-    path = tmp_path / "labels.txt"
-    path.write_text("a b\n")
-    before = AlignmentConfig(labels=path).model_dump(mode="json")
-    path.write_text("a c\n")
-    assert AlignmentConfig(labels=path).model_dump(mode="json") != before
-
-
 def test_sentences_of_conceptx_are_found_by_their_number(words, tmp_path):
     numbers = [7] * 6 + [3] * 6
     data = words(["a b c d e f", "g h i j k l"], cluster=[0] * 6 + [1] * 6, sentence=numbers)

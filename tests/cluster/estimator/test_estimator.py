@@ -27,8 +27,8 @@ def test_birch_clusters_and_transforms(make_input):
         make_input(ARRAY), "sklearn.cluster.Birch", params={"n_clusters": 6, "threshold": 20.0}
     )
     wanted = cluster.Birch(n_clusters=6, threshold=20.0).fit(ARRAY)
-    assert found.tables["assignments"]["cluster"] == wanted.labels_.tolist()
-    assert found.tables["assignments"]["sample"][:2] == ["img0000.png", "img0001.png"]
+    assert found.tables["assignments"]["cluster"].to_pylist() == wanted.labels_.tolist()
+    assert found.tables["assignments"]["sample"][:2].to_pylist() == ["img0000.png", "img0001.png"]
     np.testing.assert_array_equal(found.arrays["transformed"][0], wanted.transform(ARRAY))
     assert found.arrays["transformed"][1] == ("row", "component")
     assert found.arrays["labels"][1] == ("row",)
@@ -44,7 +44,7 @@ def test_birch_clusters_and_transforms(make_input):
 def test_noise_is_no_cluster(make_input):
     found = fit(make_input(ARRAY), "sklearn.cluster.DBSCAN", params={"eps": 20.0})
     wanted = cluster.DBSCAN(eps=20.0).fit(ARRAY)
-    assert found.tables["assignments"]["cluster"] == wanted.labels_.tolist()
+    assert found.tables["assignments"]["cluster"].to_pylist() == wanted.labels_.tolist()
     assert (wanted.labels_ == -1).any()
     assert found.tables["clusters"]["cluster"] == list(range(wanted.labels_.max() + 1))
     assert found.metrics["clusters"] == wanted.labels_.max() + 1
@@ -60,6 +60,23 @@ def test_what_only_transforms_gives_an_array_alone(make_input):
     method = decomposition.FactorAnalysis(n_components=3, random_state=5)
     np.testing.assert_array_equal(found.arrays["transformed"][0], method.fit_transform(ARRAY))
     assert found.tables == {}
+    for name in ("components_", "mean_", "noise_variance_"):
+        np.testing.assert_array_equal(found.arrays[name][0], getattr(method, name))
+
+
+def test_what_was_learned_of_each_row_follows_the_rows(make_input):
+    found = fit(make_input(ARRAY), "sklearn.cluster.OPTICS")
+    distances, axes = found.arrays["core_distances_"]
+    np.testing.assert_array_equal(distances, cluster.OPTICS().fit(ARRAY).core_distances_)
+    assert axes == ("row",)
+
+
+def test_what_is_no_array_of_numbers_is_not_stored(make_input):
+    found = fit(make_input(ARRAY), "sklearn.cluster.Birch", params={"threshold": 20.0})
+    learned = {name for name in found.arrays if name.endswith("_")}
+    assert learned == {"subcluster_centers_", "subcluster_labels_"}  # root_ is an object
+    square = fit(make_input(ARRAY[:64]), "sklearn.decomposition.PCA", params={"n_components": 64})
+    assert square.arrays["components_"][1] == ("axis0", "axis1")  # not the 64 rows
 
 
 def test_predictions_preprocessing_and_sparse_results(make_input):

@@ -136,7 +136,7 @@ def test_labels_may_be_anything(make_input):
     array = np.random.default_rng(8).normal(size=(60, 5))
     labels = ["_hidden", r"$\nonsense$", "猫", "x" * 200, None, ""] * 10
     found = pca(make_input(array, label=labels), components=5)
-    assert Image.open(BytesIO(found.figures["components"])).size == (1296, 702)
+    assert Image.open(BytesIO(found.figures["components"])).size == (1647, 756)
 
 
 def test_single_numbers_have_one_component(make_input):

@@ -84,6 +84,15 @@ def test_equals_the_published_formula(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("form", ["column_form", "row_form"])
+@pytest.mark.parametrize("scale", [1e-18, 1e18])
+def test_values_of_any_size_keep_within_float32(tap, tmp_path, request, form, scale):
+    request.getfixturevalue(form)
+    x, y = related(60, (8, 12))
+    found = cka(inputs(tap, [x, y * np.float32(scale)]), tmp_path)
+    np.testing.assert_allclose(found, wanted([x, y], "debiased"), atol=1e-5)
+
+
 def test_real_activations(tap, tmp_path):
     digits = load_digits().data[:400]
     arrays = [digits, np.maximum(digits @ np.random.default_rng(0).normal(size=(64, 90)), 0)]

@@ -268,14 +268,6 @@ def test_bad_files_are_told(tap, tmp_path):
         RsaConfig(behaviour="missing.csv")
 
 
-def test_a_changed_file_changes_the_options(tmp_path):
-    path = tmp_path / "ratings.csv"
-    path.write_text("a")
-    first = RsaConfig(behaviour=str(path)).model_dump(mode="json")
-    path.write_text("b")
-    assert RsaConfig(behaviour=str(path)).model_dump(mode="json") != first
-
-
 def test_bad_input_is_told(tap, tmp_path):
     first = tap(noisy(0), "p/net/a", sample=NAMES)
     with pytest.raises(AnalysisError, match="at least 2 matrices to compare, found 1"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,32 @@ def agreement(clusters: np.ndarray, codes: np.ndarray) -> dict[str, float]:
         "v_measure": float(v),
         "purity": float(counts.max(axis=1).sum() / len(codes)),
     }
+
+
+def agreements(
+    labels: Mapping[str, Sequence[object]], clusterings: Sequence[tuple[int, np.ndarray]]
+) -> tuple[Table, Table]:
+    """Tables ``agreement`` and ``enrichment`` of columns of labels with clusterings of the same rows.
+
+    A clustering is its number of clusters and the cluster of each row, -1 for none.
+    """
+    compared: Table = {}
+    enriched: Table = {}
+    for name, values in labels.items():
+        names, codes = coded(values)
+        for k, clusters in clusterings:
+            mine = (codes >= 0) & (clusters >= 0)
+            if not mine.any():
+                continue
+            about: dict[str, Any] = {"column": name, "k": k, "rows": int(mine.sum())}
+            for key, value in (about | agreement(clusters[mine], codes[mine])).items():
+                compared.setdefault(key, []).append(value)
+            lines = enrichment(clusters[mine], codes[mine], names)
+            count = len(lines["cluster"])
+            start: Table = {"column": [name] * count, "k": [k] * count}
+            for key, column in (start | lines).items():
+                enriched.setdefault(key, []).extend(column)
+    return compared, enriched
 
 
 def enrichment(clusters: np.ndarray, codes: np.ndarray, names: Sequence[object]) -> Table:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from actx_cluster import costs
 from actx_cluster.clustering.caps import capped
 from actx_cluster.clustering.config import ClusterConfig
 from actx_cluster.clustering.partition import Partition, Solution, partition
-from actx_cluster.clustering.quality import silhouettes, stability
-from actx_cluster.clustering.report import Found, result
-from actx_cluster.clustering.space import Space
+from actx_cluster.clustering.quality import JUDGED, silhouettes, stability
+from actx_cluster.clustering.report import PLANE_BYTES, Found, result
+from actx_cluster.clustering.space import TILE, Space
+from actx_cluster.figures import SHOWN_ROWS
 from actx_cluster.rows import Rows, row_keys
-from actx_core import AnalysisError, Analyzer, Input, Result
+from actx_cluster.shape import Shape
+from actx_core import AnalysisError, Analyzer, ArraySpec, Input, Result
 
 C = TypeVar("C", bound=ClusterConfig)
 SAMPLE = 2000
 """Rows on which stability is measured, at most; ten times the largest k if that is more."""
+ROW, SOLUTION = 120, 60
+"""Bytes for each row of the input: its order and name, and what each solution says of it."""
 
 
 class Clusterer(Analyzer[C]):
@@ -40,12 +45,47 @@ class Clusterer(Analyzer[C]):
         """The solutions for all rows."""
         return self.solve(space.matrix, space.order)
 
-    def prepare(self, rows: Rows, size: int) -> Iterator[str]:
-        """Choose how to work within ``memory``, before the work; sentences about the choice.
+    @abstractmethod
+    def prepare(self, shape: Shape) -> tuple[int, str]:
+        """Choose how to work within ``memory``: the bytes it takes at most, and a sentence or none.
 
-        ``size`` is that of a row after preprocessing. Raises AnalysisError where nothing fits.
+        Raises AnalysisError where nothing fits.
         """
-        yield from ()
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Clusters of each solution, at most."""
+        return getattr(self.config, "k", None) or (1,)
+
+    def memory(self, inputs: Sequence[ArraySpec]) -> int | None:
+        shape = Shape.of(inputs[0])
+        self._enough(shape)
+        try:
+            return self.prepare(shape)[0]
+        except AnalysisError:
+            if self.config.caps is None:
+                raise
+            return None  # caps may leave few enough rows
+
+    def needed(self, shape: Shape, held: int, working: Callable[[int], int]) -> int:
+        """Bytes where so many rows are held; ``working`` tells what ``solve`` takes beside some rows."""
+        size, options = self.size(shape), self.config
+        row, clusters = size * shape.itemsize, self.counts
+        sample = min(shape.count, self.sampled) if options.stability else 0
+        most = options.silhouette
+        judged = min(shape.count, JUDGED, JUDGED if most == "exact" else most)
+        steps = (
+            working(held),
+            2 * sample * row + working(sample),
+            judged * (3 * row + 8 * (sum(clusters) + 2 * max(clusters)))
+            + 4 * shape.itemsize * min(TILE, judged * shape.count),
+            4 * row * min(shape.count, SHOWN_ROWS, PLANE_BYTES // (8 * size)),
+        )
+        begin = costs.reading(shape)
+        if size < shape.size:
+            begin = max(begin, costs.spectrum(shape, size))
+        told = shape.stored * (ROW + SOLUTION * len(clusters))
+        return costs.FIXED + max(begin, held * row + told + max(steps))
 
     def extra(self, found: Found) -> Result:
         """Tables, arrays and figures that only this method has, for all rows."""
@@ -53,7 +93,8 @@ class Clusterer(Analyzer[C]):
 
     def run(self, inputs: Sequence[Input], out: Path) -> Result:
         rows, notes = self._rows(inputs[0])
-        notes += self.prepare(rows, self._size(rows))
+        _, note = self.prepare(rows.shape)
+        notes += [note] if note else []
         moments = rows.moments()
         space = Space(rows, rows.scaler(self.config.preprocess, moments), self.config.seed)
         if not space.variance.any():
@@ -82,18 +123,27 @@ class Clusterer(Analyzer[C]):
         if self.config.caps is not None:
             keep, note = capped(rows, self.config.caps, self.config.seed)
             rows, notes = Rows(data, keep), [note]
-        if rows.count < self.least:
-            least = f"{'k = ' if hasattr(self.config, 'k') else ''}{self.least}"
-            raise AnalysisError(
-                f"expected at least {least} rows, found {rows.count}",
-                where=data.name,
-                hint="ask for fewer or smaller clusters, or extract more samples",
-            )
+        self._enough(rows.shape)
         return rows, notes
 
-    def _size(self, rows: Rows) -> int:
+    def _enough(self, shape: Shape) -> None:
+        if shape.count < self.least:
+            least = f"{'k = ' if hasattr(self.config, 'k') else ''}{self.least}"
+            raise AnalysisError(
+                f"expected at least {least} rows, found {shape.count}",
+                where=shape.name,
+                hint="ask for fewer or smaller clusters, or extract more samples",
+            )
+
+    def size(self, shape: Shape) -> int:
+        """Numbers of a row after preprocessing, at most."""
         components = self.config.preprocess.partition(":")[2]
-        return min(rows.size, int(components)) if components else rows.size
+        return min(shape.size, int(components)) if components else shape.size
+
+    @property
+    def sampled(self) -> int:
+        """Rows on which stability is measured, at most."""
+        return max(SAMPLE, 10 * self.least)
 
     def _check(self, found: Partition, rows: Rows) -> None:
         asked = found.solution.asked
@@ -108,8 +158,7 @@ class Clusterer(Analyzer[C]):
         """Of each solution; None where it is not asked for."""
         if not self.config.stability:
             return []
-        few = max(SAMPLE, 10 * self.least)
-        numbers = np.sort(space.order[:few])
+        numbers = np.sort(space.order[: self.sampled])
         matrix = space.take(numbers)
         if self.least > len(matrix) * 0.9:
             return []

@@ -1,14 +1,11 @@
-"""Memory that a method will need, foretold before the work, and the refusal where it is too much."""
+"""The memory that a clustering may take, and the refusal of one that would need more."""
 
 from __future__ import annotations
 
 import os
 
-from actx_cluster.rows import BLOCK_BYTES, Rows
 from actx_core import AnalysisError
 
-FIXED = 5 * BLOCK_BYTES
-"""What reading blocks, tiles of distances and figures take, whatever the number of rows."""
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -37,16 +34,6 @@ def refuse(what: str, needed: int, memory: int | None, *, where: str, hint: str)
         where=where,
         hint=hint,
     )
-
-
-def rows_bytes(rows: Rows, size: int) -> int:
-    """All rows in memory, each of ``size`` numbers, with their keys and order."""
-    return rows.count * (size * rows.dtype.itemsize + 64)
-
-
-def table_bytes(rows: Rows, solutions: int) -> int:
-    """The table of assignments."""
-    return rows.data.array.shape[0] * 100 * (1 + solutions)
 
 
 def said(size: float) -> str:

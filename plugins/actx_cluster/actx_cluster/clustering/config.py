@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from actx_cluster.config import Bytes, Counts, Preprocess, Seed
 from actx_core import Config, InputPath
@@ -70,6 +69,8 @@ class AgglomerativeConfig(ClusterConfig):
     """Number of clusters, or a list of them: all are cut from one tree."""
     linkage: Literal["ward", "average", "complete", "single"] = "ward"
     """What is merged next; ``ward`` is exact without a matrix of distances, the others need one."""
+    device: str = "auto"
+    """Where Ward's neighbours are looked for: auto (cuda, else mps, else cpu), cpu, mps, cuda or cuda:N."""
 
 
 class LeadersConfig(ClusterConfig):
@@ -81,6 +82,8 @@ class LeadersConfig(ClusterConfig):
     """A row farther than this from all leaders becomes one; by default found for ``leaders``."""
     leaders: int = Field(default=4000, ge=1)
     """Leaders at most, where ``tau`` is not given."""
+    device: str = "auto"
+    """Where Ward's neighbours are looked for: auto (cuda, else mps, else cpu), cpu, mps, cuda or cuda:N."""
 
 
 class HdbscanConfig(ClusterConfig):
@@ -101,17 +104,7 @@ class AssignConfig(Config):
 
     result: InputPath
     """Folder of an old result of ``kmeans``, ``agglomerative`` or ``leaders``, with its ``result.json``."""
-    digest: str = Field(default="", validate_default=True)
-    """The digest that the old result must have; by default the one it has now."""
-
-    @field_validator("digest")
-    @classmethod
-    def _of_the_result(cls, digest: str, info: ValidationInfo) -> str:
-        """Without one, that of the file: a new result there then makes this one out of date."""
-        if digest or "result" not in info.data:
-            return digest
-        try:
-            about = json.loads((info.data["result"] / "result.json").read_text("utf-8"))
-            return str(about.get("digest", ""))
-        except (OSError, ValueError, AttributeError):
-            return ""  # told when it runs
+    digest: str = ""
+    """The digest that the old result must have; by default any."""
+    labels: tuple[str, ...] | None = None
+    """Columns of the rows' table to compare the clusters with; by default ``label``, where there is one."""

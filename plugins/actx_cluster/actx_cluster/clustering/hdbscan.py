@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sklearn import cluster
 
 from actx_cluster.clustering.analyzer import Clusterer
-from actx_cluster.clustering.budget import FIXED, fits, refuse, rows_bytes, table_bytes
+from actx_cluster.clustering.budget import fits, refuse
 from actx_cluster.clustering.config import HdbscanConfig
 from actx_cluster.clustering.partition import Solution
-from actx_cluster.clustering.report import Found, spread_out
-from actx_cluster.rows import Rows
+from actx_cluster.clustering.report import Found
+from actx_cluster.shape import Shape
 from actx_core import Result
 
 if TYPE_CHECKING:
@@ -20,6 +19,10 @@ if TYPE_CHECKING:
 
 MANY = 50
 """Dimensions beyond which trees of neighbours find nothing sooner than comparing all pairs."""
+NUMBER_BYTES, ROW_BYTES = 24, 400
+"""Memory beside the rows: float64 copies of each number, and trees of neighbours and of merges."""
+CLUSTERS = 200
+"""Clusters that memory is foretold for, where there can be so many."""
 
 
 class Hdbscan(Clusterer[HdbscanConfig]):
@@ -30,23 +33,32 @@ class Hdbscan(Clusterer[HdbscanConfig]):
         """Rows that make a cluster, and that make one dense."""
         return max(self.config.min_cluster_size, self.config.min_samples or 1)
 
-    def prepare(self, rows: Rows, size: int) -> Iterator[str]:
-        options = self.config
-        needed = FIXED + 4 * rows_bytes(rows, size) + table_bytes(rows, 1)
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return (CLUSTERS,)
+
+    def prepare(self, shape: Shape) -> tuple[int, str]:
+        options, size = self.config, self.size(shape)
+        near = 16 * (options.min_samples or options.min_cluster_size)
+
+        def working(rows: int) -> int:
+            return rows * (size * NUMBER_BYTES + near + ROW_BYTES)
+
+        needed = self.needed(shape, shape.count, working)
         if not fits(needed, options.memory):
             raise refuse(
-                f"HDBSCAN of {rows.count} x {size} numbers",
+                f"HDBSCAN of {shape.count} x {size} numbers",
                 needed,
                 options.memory,
-                where=rows.data.name,
+                where=shape.name,
                 hint='kmeans with algorithm = "minibatch" holds no rows,'
                 ' preprocess = "pca:20" makes them shorter',
             )
-        if size > MANY:
-            yield (
-                f"density says little in {size} dimensions, and takes long;"
-                ' preprocess = "pca:20" or less often finds more'
-            )
+        note = (
+            f"density says little in {size} dimensions, and takes long;"
+            ' preprocess = "pca:20" or less often finds more'
+        )
+        return needed, note if size > MANY else ""
 
     def solve(self, matrix: np.ndarray, order: np.ndarray) -> list[Solution]:
         options = self.config
@@ -61,7 +73,7 @@ class Hdbscan(Clusterer[HdbscanConfig]):
         return [Solution(method.labels_, model=method.probabilities_)]
 
     def extra(self, found: Found) -> Result:
-        column = spread_out(found.space.rows, found.partitions[0].solution.model)
+        column = found.space.rows.spread_out(found.partitions[0].solution.model)
         notes = []
         if not len(found.partitions[0].sizes):
             notes = ["warning: no cluster is dense enough; lower min_cluster_size or min_samples"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from warnings import catch_warnings
 
 import numpy as np
@@ -10,13 +10,13 @@ from sklearn import cluster
 from sklearn.exceptions import ConvergenceWarning
 
 from actx_cluster.clustering.analyzer import Clusterer, single_threaded
-from actx_cluster.clustering.budget import FIXED, fits, refuse, rows_bytes, said, table_bytes
+from actx_cluster.clustering.budget import fits, refuse, said
 from actx_cluster.clustering.config import KMeansConfig
-from actx_cluster.clustering.leaders import cut_centers
+from actx_cluster.clustering.leaders import LEADER_BYTES, cut_centers
 from actx_cluster.clustering.leading import nearest
 from actx_cluster.clustering.partition import Solution
 from actx_cluster.clustering.space import Space
-from actx_cluster.rows import Rows
+from actx_cluster.shape import Shape
 
 STARTERS = 1000
 """Leaders from which the centres start; four times the largest k if that is more."""
@@ -36,31 +36,50 @@ class KMeans(Clusterer[KMeansConfig]):
 
     streams = False
 
-    def prepare(self, rows: Rows, size: int) -> Iterator[str]:
-        options = self.config
+    def prepare(self, shape: Shape) -> tuple[int, str]:
+        options, size = self.config, self.size(shape)
+        row = size * shape.itemsize
+        # scikit-learn centres a copy; bisecting makes another of each part
+        copies = 2 if options.algorithm == "bisecting" else 1
+
+        def working(rows: int) -> int:
+            return copies * rows * row + min(rows, self.starters) * size * LEADER_BYTES
+
+        streamed = self.needed(shape, min(shape.count, self.drawn), working)
         self.streams = options.algorithm == "minibatch"
-        # scikit-learn centres a copy
-        needed = FIXED + 2 * rows_bytes(rows, size) + table_bytes(rows, len(options.k))
-        if self.streams or fits(needed, options.memory):
-            return
-        if options.memory is None or options.algorithm == "bisecting":
-            raise refuse(
-                f"k-means of {rows.count} x {size} numbers",
-                needed,
-                options.memory,
-                where=rows.data.name,
-                hint='algorithm = "minibatch" holds no rows, preprocess = "pca:50" makes them shorter',
+        needed = streamed if self.streams else self.needed(shape, shape.count, working)
+        if fits(needed, options.memory):
+            return needed, ""
+        changes = options.algorithm == "lloyd" and options.memory is not None
+        if changes and fits(streamed, options.memory):
+            self.streams = True
+            return streamed, (
+                f'algorithm = "minibatch": "lloyd" needs about {said(needed)}, more than memory ='
+                f" {said(options.memory or 0)}"
             )
-        self.streams = True
-        yield (
-            f'algorithm = "minibatch": "lloyd" needs about {said(needed)}, more than memory ='
-            f" {said(options.memory)}"
+        other = "" if self.streams or changes else 'algorithm = "minibatch" holds no rows, '
+        raise refuse(
+            f"k-means of {shape.count} x {size} numbers",
+            streamed if changes else needed,
+            options.memory,
+            where=shape.name,
+            hint=f'{other}preprocess = "pca:50" makes them shorter, caps leave some out',
         )
+
+    @property
+    def starters(self) -> int:
+        """Leaders from which the centres start, at most."""
+        return max(STARTERS, 4 * self.least)
+
+    @property
+    def drawn(self) -> int:
+        """Rows whose leaders start the centres of mini-batches, at most."""
+        return max(DRAWN, 10 * self.least)
 
     def fit(self, space: Space) -> list[Solution]:
         if not self.streams:
             return super().fit(space)
-        drawn = space.order[: max(DRAWN, 10 * self.least)]
+        drawn = space.order[: self.drawn]
         return self._minibatch(space.take(drawn), np.arange(len(drawn)), space.blocks)
 
     def solve(self, matrix: np.ndarray, order: np.ndarray) -> list[Solution]:
@@ -86,7 +105,7 @@ class KMeans(Clusterer[KMeansConfig]):
         """Centres to start from, for each k; None where scikit-learn draws them."""
         if self.config.init != "leaders":
             return [None] * len(self.config.k)
-        return list(cut_centers(matrix, order, self.config.k, max(STARTERS, 4 * self.least)))
+        return list(cut_centers(matrix, order, self.config.k, self.starters))
 
     def _lloyd(self, matrix: np.ndarray, k: int, start: np.ndarray | None) -> cluster.KMeans:
         """scikit-learn's k-means, fitted."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from actx_cluster.clustering.analyzer import Clusterer
-from actx_cluster.clustering.budget import FIXED, fits, limit, refuse, rows_bytes, said, table_bytes
+from actx_cluster.clustering.budget import fits, limit, refuse, said
 from actx_cluster.clustering.config import LeadersConfig
 from actx_cluster.clustering.leading import Leaders, lead
 from actx_cluster.clustering.partition import Solution
 from actx_cluster.clustering.pictures import dendrogram
-from actx_cluster.clustering.report import Found, spread_out
+from actx_cluster.clustering.report import Found
 from actx_cluster.clustering.space import Space
 from actx_cluster.clustering.ward import counted, cut, ward
-from actx_cluster.rows import Rows
-from actx_core import Result
+from actx_cluster.shape import Shape
+from actx_core import ArraySpec, Result
 
 LEADER_BYTES = 48
 """Memory for each number of a leader: it, its mean, and Ward's centroids."""
@@ -30,25 +31,40 @@ class LeadersWard(Clusterer[LeadersConfig]):
     tau: float | None = None
     """The radius of the fit, with which stability is measured too."""
 
-    def prepare(self, rows: Rows, size: int) -> Iterator[str]:
-        options = self.config
-        self.most = min(max(options.leaders, self.least), rows.count)
-        base = FIXED + rows_bytes(rows, size) + table_bytes(rows, len(options.k or (1,)))
-        needed = base + self.most * size * LEADER_BYTES
-        if fits(needed, options.memory):
-            return
-        room = ((limit(options.memory) or 0) - base) // (size * LEADER_BYTES)
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return self.config.k or (self.most,)
+
+    def memory(self, inputs: Sequence[ArraySpec]) -> int | None:
+        told = super().memory(inputs)
+        return told if self.config.tau is None else None  # tau gives any number of leaders
+
+    def prepare(self, shape: Shape) -> tuple[int, str]:
+        options, size = self.config, self.size(shape)
+
+        def needed(leaders: int) -> int:
+            self.most = leaders
+            return self.needed(
+                shape, shape.count, lambda rows: min(rows, leaders) * size * LEADER_BYTES
+            )
+
+        wanted = min(max(options.leaders, self.least), shape.count)
+        if fits(needed(wanted), options.memory):
+            return needed(wanted), ""
+        allowed = limit(options.memory) or 0
+        room = bisect_right(range(wanted), allowed, key=needed) - 1
         if options.tau is not None or room < max(self.least, 2):
             raise refuse(
-                f"holding {rows.count} x {size} numbers and their leaders",
-                needed,
+                f"holding {shape.count} x {size} numbers and their leaders",
+                needed(wanted),
                 options.memory,
-                where=rows.data.name,
+                where=shape.name,
                 hint='kmeans with algorithm = "minibatch" holds no rows,'
                 ' preprocess = "pca:50" makes them shorter',
             )
-        self.most = room
-        yield f"at most {room} leaders: more do not fit in memory = {said(limit(options.memory) or 0)}"
+        return needed(room), (
+            f"at most {room} leaders: more do not fit in memory = {said(allowed)}"
+        )
 
     def fit(self, space: Space) -> list[Solution]:
         solutions = super().fit(space)
@@ -60,7 +76,7 @@ class LeadersWard(Clusterer[LeadersConfig]):
         led = lead(matrix, order, tau=tau, most=self.most, least=self.least)
         if self.config.k is None:
             return [Solution(led.labels, model=(led, None))]
-        tree = counted(ward(led.means, led.weights))
+        tree = counted(ward(led.means, led.weights, self.config.device))
         return [
             Solution(labels[led.labels], k, model=(led, tree))
             for k, labels in cuts(tree, self.config.k)
@@ -76,7 +92,7 @@ class LeadersWard(Clusterer[LeadersConfig]):
             figures["dendrogram"] = dendrogram(tree, self.config.k or (), "leader")
         return Result(
             tables={
-                "assignments": {"leader": spread_out(rows, led.labels)},
+                "assignments": {"leader": rows.spread_out(led.labels)},
                 "leaders": {
                     "leader": list(range(len(led.numbers))),
                     "row": rows.numbers[led.numbers].tolist(),

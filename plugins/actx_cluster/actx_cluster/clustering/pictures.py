@@ -9,9 +9,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from scipy.cluster.hierarchy import dendrogram as laid_out
 
-from actx_cluster.figures import COLOURS, INK, canvas, colour, png
+from actx_cluster.figures import COLOURS, INK, WIDE, canvas, colour, png
 
-LEAVES = 50
+LEAVES = 60
 """Branches that are drawn; what lies below is told by the number of its rows."""
 
 
@@ -22,7 +22,7 @@ def dendrogram(tree: np.ndarray, ks: Sequence[int], leaf: str = "row") -> bytes:
     """
     leaves = min(LEAVES, len(tree) + 1)
     plan = laid_out(tree, p=leaves, truncate_mode="lastp", no_plot=True, color_threshold=0)
-    figure, (axes,) = canvas((1,))
+    figure, (axes,) = canvas((1,), height=4.4, width=WIDE)
     lines = [
         list(zip(x, y, strict=True)) for x, y in zip(plan["icoord"], plan["dcoord"], strict=True)
     ]
@@ -31,7 +31,7 @@ def dendrogram(tree: np.ndarray, ks: Sequence[int], leaf: str = "row") -> bytes:
     low, high = float(tree[1 - leaves, 2]), float(tree[-1, 2])
     axes.set_ylim(max(0.0, low - (high - low) / 4), high * 1.05 or 1)
     axes.set_xticks(np.arange(5, 10 * leaves, 10), plan["ivl"])
-    axes.tick_params(axis="x", rotation=90, labelsize=7 if leaves > 20 else 9, length=0)
+    axes.tick_params(axis="x", rotation=90, labelsize=8 if leaves > 20 else 9, length=0)
     shown = [k for k in sorted(ks) if 1 < k <= leaves]
     for number, k in enumerate(shown):
         height = float(tree[-k : len(tree) - k + 2, 2].mean())
@@ -43,7 +43,7 @@ def dendrogram(tree: np.ndarray, ks: Sequence[int], leaf: str = "row") -> bytes:
             xytext=(3, 0),
             textcoords="offset points",
             va="center",
-            fontsize=8,
+            fontsize=9,
             color=colour(number),
             annotation_clip=False,
         )
@@ -61,7 +61,7 @@ def sweep(
 ) -> bytes:
     """One small plot for each measure over k; the k suggested is marked."""
     shown = {name: values for name, values in curves.items() if any(v is not None for v in values)}
-    figure, plots = canvas((1,) * max(1, len(shown)), height=2.8)
+    figure, plots = canvas((1,) * max(1, len(shown)), height=2.6)
     order = np.argsort(ks)
     for axes, (name, values) in zip(plots, shown.items(), strict=False):
         known = [(ks[i], values[i]) for i in order if values[i] is not None]

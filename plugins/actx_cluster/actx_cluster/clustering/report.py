@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from actx_cluster import figures
-from actx_cluster.clustering.agreement import Table, agreement, coded, enrichment
+from actx_cluster.clustering.agreement import Table, agreements
 from actx_cluster.clustering.caps import column_of
 from actx_cluster.clustering.config import ClusterConfig
 from actx_cluster.clustering.partition import (
@@ -26,6 +26,9 @@ from actx_cluster.clustering.space import Space
 from actx_cluster.rows import Rows, dominant
 from actx_core import Result
 
+Tops = dict[tuple[int, int], tuple[str, float, float]]
+"""By k and cluster: a label, its share of the cluster, and the corrected p-value of its enrichment."""
+SIGNIFICANT = 0.05
 PLANE_BYTES = 2**26
 """Memory for the rows that decide the plane of the map."""
 
@@ -47,31 +50,35 @@ class Found:
         return self.space.rows.axis if scaler.directions is None else "component"
 
 
-def spread_out(rows: Rows, values: np.ndarray) -> list[Any]:
-    """A value for each row of the input: None for rows that take no part, and instead of NaN."""
-    column: list[Any] = [None] * rows.data.array.shape[0]
-    for number, value in zip(rows.numbers.tolist(), values.tolist(), strict=True):
-        column[number] = None if value != value else value
-    return column
-
-
 def result(found: Found, options: ClusterConfig, extra: Result) -> Result:
     """Put everything together; ``extra`` holds what only this method has."""
     rows, partitions = found.space.rows, found.partitions
     fits = _fits(found)
-    layout, places = _map(found.space)
-    labels = _compared(rows, options)
-    compared, enriched = _agreement(found, labels)
-    tables: dict[str, Any] = dict(extra.tables) | {
-        "assignments": _assignments(found) | dict(extra.tables.get("assignments", {})),
-        "clusters": _clusters(found),
+    places, held = _map(found.space)
+    compared, enriched = agreements(
+        labels_of(rows, options.labels), [(len(one.sizes), one.labels) for one in partitions]
+    )
+    tops = top_labels(enriched)
+    tables: dict[str, Any] = {
         "fits": fits,
         "agreement": compared,
+        "clusters": _clusters(found, tops),
         "enrichment": enriched,
+        **extra.tables,
+        "assignments": rows.assignments(
+            {
+                f"{name}{one.suffix}": values
+                for one in partitions
+                for name, values in (("cluster", one.labels), ("distance", one.distances))
+            }
+        )
+        | dict(extra.tables.get("assignments", {})),
     }
     drawn = {
-        f"clusters{one.suffix}": figures.clusters(layout, one.labels, one.sizes)
-        for one in partitions
+        f"clusters{one.suffix}": figures.clusters(
+            one.sizes, judged.of_clusters(one.labels, len(one.sizes))
+        )
+        for one, judged in zip(partitions, found.silhouettes, strict=True)
     }
     suggested = _suggested(fits)
     if len(partitions) > 2:
@@ -93,26 +100,14 @@ def result(found: Found, options: ClusterConfig, extra: Result) -> Result:
             **extra.arrays,
         },
         figures=drawn | dict(extra.figures),
-        groups=dict(_groups(found, options.exemplars)),
+        groups=dict(_groups(found, options.exemplars, tops)),
         notes=[*found.notes, *_notes(found, suggested), *extra.notes],
-        metrics=_metrics(found, fits) | dict(extra.metrics),
+        metrics=_metrics(found, fits) | {"map_variance": held} | dict(extra.metrics),
     )
 
 
-def _assignments(found: Found) -> Table:
-    """One line for each row of the input; None where it takes no part."""
-    rows = found.space.rows
-    table: Table = {"row": list(range(rows.data.array.shape[0]))}
-    samples = Rows(rows.data).column("sample")
-    if samples is not None:
-        table["sample"] = samples
-    for one in found.partitions:
-        for name, values in (("cluster", one.labels), ("distance", one.distances)):
-            table[f"{name}{one.suffix}"] = spread_out(rows, values)
-    return table
-
-
-def _clusters(found: Found) -> Table:
+def _clusters(found: Found, tops: Mapping[str, Tops]) -> Table:
+    """One line for each cluster of each solution, with the label that tells it best from the others."""
     table: Table = {name: [] for name in ("k", "cluster", "rows", "inertia", "silhouette")}
     for one, judged in zip(found.partitions, found.silhouettes, strict=True):
         k, mine = len(one.sizes), one.labels != NOISE
@@ -122,7 +117,21 @@ def _clusters(found: Found) -> Table:
         inertias = np.bincount(one.labels[mine], one.distances[mine] ** 2, minlength=k)
         table["inertia"] += inertias.tolist()
         table["silhouette"] += judged.of_clusters(one.labels, k)
+    places = list(zip(table["k"], table["cluster"], strict=True))
+    for column, known in tops.items():
+        told = [known.get(place, (None, None, None)) for place in places]
+        for number, name in enumerate(("", "_share", "_q")):
+            table[f"top_{column}{name}"] = [one[number] for one in told]
     return table
+
+
+def top_labels(enriched: Table) -> dict[str, Tops]:
+    """Of each column the label that is most enriched in each cluster: the first line of the cluster."""
+    found: dict[str, Tops] = {}
+    names = ("column", "k", "cluster", "label", "share", "q")
+    for column, k, cluster, *told in zip(*(enriched.get(n, ()) for n in names), strict=True):
+        found.setdefault(column, {}).setdefault((k, cluster), (told[0], told[1], told[2]))
+    return found
 
 
 def _fits(found: Found) -> Table:
@@ -156,35 +165,18 @@ def _suggested(fits: Mapping[str, Sequence[Any]]) -> int | None:
     return -max(known)[1] if len(known) > 2 else None
 
 
-def _compared(rows: Rows, options: ClusterConfig) -> dict[str, list[object]]:
-    if options.labels is None:
+def labels_of(rows: Rows, names: Sequence[str] | None) -> dict[str, list[object]]:
+    """The columns to compare clusters with: those named, else ``label``, if there is one."""
+    if names is None:
         label = rows.column("label")
         return {} if label is None else {"label": label}
-    return {name: column_of(rows, name) for name in options.labels}
+    return {name: column_of(rows, name) for name in names}
 
 
-def _agreement(found: Found, labels: Mapping[str, list[object]]) -> tuple[Table, Table]:
-    compared: Table = {}
-    enriched: Table = {}
-    for name, values in labels.items():
-        names, codes = coded(values)
-        for one in found.partitions:
-            mine = (codes >= 0) & (one.labels != NOISE)
-            if not mine.any():
-                continue
-            about: dict[str, Any] = {"column": name, "k": len(one.sizes), "rows": int(mine.sum())}
-            for key, value in (about | agreement(one.labels[mine], codes[mine])).items():
-                compared.setdefault(key, []).append(value)
-            lines = enrichment(one.labels[mine], codes[mine], names)
-            count = len(lines["cluster"])
-            start: Table = {"column": [name] * count, "k": [len(one.sizes)] * count}
-            for key, column in (start | lines).items():
-                enriched.setdefault(key, []).extend(column)
-    return compared, enriched
-
-
-def _map(space: Space) -> tuple[figures.Plane, np.ndarray]:
-    """All rows of the input in the plane of the first two components of those that take part."""
+def _map(space: Space) -> tuple[np.ndarray, float]:
+    """All rows of the input in the plane of the first two components of those that take part; and the share
+    of the variance that the plane holds.
+    """
     few = max(2, min(figures.SHOWN_ROWS, PLANE_BYTES // (8 * space.size)))
     count = min(2, space.size, space.count)
     method = PCA(count, random_state=space.seed)
@@ -195,25 +187,36 @@ def _map(space: Space) -> tuple[figures.Plane, np.ndarray]:
     with np.errstate(all="ignore"):  # rows that take no part may hold anything
         for at, block in every.blocks():
             places[at, :count] = (space.scaler(block) - middle) @ directions
-    shown = np.sort(space.order[: figures.SHOWN_ROWS])
-    shares = method.explained_variance_ratio_.tolist()
-    return figures.Plane(shown, places[space.rows.numbers[shown]], shares), places
+    held = float(method.explained_variance_ratio_.sum())
+    return places, held if np.isfinite(held) else 0.0
 
 
-def _groups(found: Found, exemplars: int) -> Iterator[tuple[str, list[int]]]:
+def _groups(
+    found: Found, exemplars: int, tops: Mapping[str, Tops]
+) -> Iterator[tuple[str, list[int]]]:
     """The rows nearest each centre, nearest first, and half as many farthest, farthest first."""
     numbers = found.space.rows.numbers
+    known = next(iter(tops.values()), {})
     for one in found.partitions:
-        prefix = f"k = {len(one.sizes)}: " if len(found.partitions) > 1 else ""
+        k = len(one.sizes)
+        prefix = f"k = {k}: " if len(found.partitions) > 1 else ""
         order = np.lexsort((one.distances, one.labels))[one.noise :]
         ends = np.cumsum(one.sizes)
         for number, (end, size) in enumerate(zip(ends.tolist(), one.sizes.tolist(), strict=True)):
             members = numbers[order[end - size : end]].tolist()
-            title = f"{prefix}cluster {number} ({size} row{'s' if size != 1 else ''})"
+            about = f"{size} row{'s' if size != 1 else ''}{_mostly(known.get((k, number)))}"
+            title = f"{prefix}cluster {number} ({about})"
             yield title, members[:exemplars]
             rest = members[exemplars:][::-1][: exemplars // 2]
             if rest:
                 yield f"{title}, farthest", rest
+
+
+def _mostly(top: tuple[str, float, float] | None) -> str:
+    """The top label of a cluster for its title, if it is there by more than chance."""
+    if top is None or top[2] >= SIGNIFICANT:
+        return ""
+    return f", {top[1]:.0%} {' '.join(top[0].split())[:30]}"
 
 
 def _notes(found: Found, suggested: int | None) -> Iterator[str]:

@@ -7,28 +7,27 @@ the greedy algorithm. Memory is O(n d): distances are made in tiles, by matrix p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from actx_cluster.clustering.leading import first_of_kind
+from actx_cluster.clustering.search import Search, search
 from actx_cluster.clustering.space import squares
 from actx_cluster.rows import row_keys
 
 BLOCK = 4096
 """Rows of the matrix that are centred at once."""
-ROWS, COLUMNS = 256, 4096
-"""A tile of squared distances: 4 MB of float32, still in cache when its smallest values are looked for."""
 
 
-def ward(matrix: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def ward(matrix: np.ndarray, weights: np.ndarray | None = None, device: str = "cpu") -> np.ndarray:
     """The tree of all merges in scipy's form, float64 of shape (n - 1, 4).
 
     ``matrix`` is (n, d) and finite; ``weights`` (n) tell how many observations a row stands for. Each line
     holds two clusters, the height, and the observations of their union. Heights are scipy's for
     ``method="ward"``: sqrt(2ab / (a + b)) times the distance of the centroids, a and b their weights.
+    Neighbours are looked for on ``device``; :func:`search` says which there are.
     """
-    forest = _Forest(matrix, np.ones(len(matrix)) if weights is None else np.asarray(weights))
+    weights = np.ones(len(matrix)) if weights is None else np.asarray(weights)
+    forest = _Forest(matrix, weights, search(device))
     while len(forest.ids) > 1:
         forest.merge(*forest.mutual())
     return forest.tree()
@@ -61,7 +60,8 @@ class _Forest:
 
     COLUMNS = ("ids", "weights", "heights", "centroids", "squares", "nearest", "distance")
 
-    def __init__(self, matrix: np.ndarray, weights: np.ndarray) -> None:
+    def __init__(self, matrix: np.ndarray, weights: np.ndarray, search: Search) -> None:
+        self.search = search
         self.rows = self.made = len(matrix)
         self.merges = [np.empty((0, 4))]
         self.ids = np.arange(self.rows)
@@ -126,34 +126,10 @@ class _Forest:
             setattr(self, name, getattr(self, name)[keep])
         return keep
 
-    def _find(self, rows: np.ndarray) -> None:
+    def _find(self, places: np.ndarray) -> None:
         """The nearest neighbours of the clusters at some places."""
-        for start in range(0, len(rows), ROWS):
-            mine = rows[start : start + ROWS]
-            best = np.full(len(mine), np.inf, np.float32)
-            where = np.zeros(len(mine), np.int64)
-            for first, tile in self._tiles(mine):
-                at = tile.argmin(1)
-                found = tile[np.arange(len(mine)), at]
-                nearer = found < best
-                best[nearer], where[nearer] = found[nearer], at[nearer] + first
-            self.nearest[mine], self.distance[mine] = where, best
-
-    def _tiles(self, mine: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Half of Ward's squared distances from some places to all, in tiles with their first column."""
-        left, lengths = self.centroids[mine] * np.float32(-2), self.squares[mine][:, None]
-        inverse = (1 / self.weights).astype(np.float32)
-        single = bool((inverse == 1).all())
-        for first in range(0, len(self.ids), COLUMNS):
-            other = slice(first, first + COLUMNS)
-            tile = left @ self.centroids[other].T
-            tile += self.squares[other]
-            tile += lengths
-            if not single:
-                tile /= inverse[mine][:, None] + inverse[other]
-            inside = np.flatnonzero((mine >= first) & (mine < first + tile.shape[1]))
-            tile[inside, mine[inside] - first] = np.inf
-            yield first, tile
+        found = self.search.nearest(self.centroids, self.squares, self.weights, places)
+        self.nearest[places], self.distance[places] = found
 
     def tree(self) -> np.ndarray:
         """The merges in the order of their heights, clusters renumbered to match."""

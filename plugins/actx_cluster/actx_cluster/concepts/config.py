@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, computed_field
+from pydantic import AfterValidator, Field
 
 from actx_cluster.similarity.config import By
-from actx_core import Config, InputPath, sha256_file
+from actx_core import Config, InputPath
 
 
 class WordConfig(Config):
@@ -42,12 +42,6 @@ class AlignmentConfig(WordConfig):
     """Shares of its rows that must carry a label for a cluster to be aligned with it."""
     types: int = Field(default=5, ge=1)
     """Different words that a cluster must have to be aligned at all."""
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def labels_sha256(self) -> str:
-        """What the file holds, so that a result is made anew when it changes."""
-        return sha256_file(self.labels) if self.labels else ""
 
 
 class FlowConfig(Config):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from os.path import commonpath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 from matplotlib.ticker import PercentFormatter
 
-from actx_cluster.figures import INK, MARKERS, canvas, colour, png
+from actx_cluster.figures import INK, MARKERS, WIDE, brief, canvas, colour, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +48,7 @@ def alignments(lines: Sequence[Mapping[str, Any]]) -> bytes:
 
 def flow(codes: Sequence[np.ndarray], names: Sequence[str]) -> bytes:
     """The rows that all clusterings cluster, from one to the next; a bar's height is its rows."""
-    figure, (axes,) = canvas(widths=(1,), height=5.2)
+    figure, (axes,) = canvas(widths=(1,), height=5.6, width=WIDE)
     rows = np.logical_and.reduce([one >= 0 for one in codes])
     columns = [_largest(one[rows]) for one in codes]
     bars = [_stacked(columns[0], np.bincount(columns[0], minlength=SHOWN + 1).argsort()[::-1])]
@@ -140,10 +139,8 @@ def _band(place: int, tops: tuple[float, float], height: float, source: int) -> 
 
 
 def _name(axes: Axes, names: Sequence[str]) -> None:
-    """Write the names below, without the folders that they share."""
-    shared = commonpath(names) if len(names) > 1 else ""
-    short = [name[len(shared) :].lstrip("/") or name for name in names]
-    short = [name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}" for name in short]
+    """Write the names below."""
+    short = brief(names, LONGEST)
     axes.set_xticks(range(len(names)), short, rotation=20, ha="right", fontsize=8)
     for text in axes.get_xticklabels():
         text.set_parse_math(False)

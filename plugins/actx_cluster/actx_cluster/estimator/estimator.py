@@ -15,13 +15,17 @@ from actx_cluster.estimator.config import EstimatorConfig
 from actx_cluster.rows import Rows
 from actx_core import AnalysisError, Analyzer, Input, Result
 
+GIVEN = ("labels_", "embedding_")
+"""Fitted attributes that are in the result as ``labels`` and ``transformed``."""
+
 
 class Estimator(Analyzer[EstimatorConfig]):
     """Build the class, fit it to the rows of a tap, and keep what it says of them.
 
     Table ``assignments``: the ``labels_`` that the fit left, or what ``predict`` gives; labels of clusters
     also as array ``labels`` (row). Array ``transformed`` (row, component): what ``transform`` gives, which
-    other analyzers can read. The rows are held in memory.
+    other analyzers can read. What else the class learned in arrays is stored by its attributes' names:
+    ``cluster_centers_``, ``components_``. The rows are held in memory.
     """
 
     def run(self, inputs: Sequence[Input], out: Path) -> Result:
@@ -30,22 +34,25 @@ class Estimator(Analyzer[EstimatorConfig]):
         matrix = rows.matrix(options.preprocess, rows.moments())
         labels, transformed = _fitted(model, matrix, options, rows)
         tables: dict[str, dict[str, list[Any]]] = {}
-        arrays: dict[str, tuple[np.ndarray, tuple[str, ...]]] = {}
+        arrays = dict(_learned(model, *matrix.shape))
         if transformed is not None:
             arrays["transformed"] = (transformed, ("row", "component"))
         if labels is None:
             return Result(arrays=arrays)
-        tables["assignments"] = _assignments(rows, labels)
+        name = "cluster" if labels.dtype.kind in "iub" else "value"
+        tables["assignments"] = rows.assignments({name: labels})
         if labels.dtype.kind not in "iub":
             return Result(tables=tables, arrays=arrays)
         values, codes, sizes = _clusters(labels)
         tables["clusters"] = {"cluster": values, "rows": sizes.tolist()}
         return Result(
             tables=tables,
-            arrays=arrays | {"labels": (labels, ("row",))},
-            figures={
-                "clusters": figures.clusters(figures.plane(matrix, options.seed), codes, sizes)
+            arrays=arrays
+            | {
+                "labels": (labels, ("row",)),
+                "map": (figures.plane(matrix, options.seed), ("row", "map")),
             },
+            figures={"clusters": figures.clusters(sizes)},
             groups=dict(_groups(matrix, values, codes, sizes, options.exemplars)),
             metrics={"clusters": float(len(values))},
         )
@@ -112,12 +119,17 @@ def _fitted(
     )
 
 
-def _assignments(rows: Rows, labels: np.ndarray) -> dict[str, list[Any]]:
-    samples = rows.column("sample")
-    table: dict[str, list[Any]] = {"row": list(range(rows.count))}
-    if samples is not None:
-        table["sample"] = samples
-    return table | {"cluster" if labels.dtype.kind in "iub" else "value": labels.tolist()}
+def _learned(
+    model: Any, count: int, size: int
+) -> Iterator[tuple[str, tuple[np.ndarray, tuple[str, ...]]]]:
+    """The arrays of numbers among the fitted attributes; those as long as the rows follow them."""
+    for name, value in vars(model).items():
+        fitted = name.endswith("_") and not name.startswith("_") and name not in GIVEN
+        if fitted and isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "biuf":
+            axes = [f"axis{n}" for n in range(value.ndim)]
+            if len(value) == count != size:
+                axes[0] = "row"
+            yield name, (value, tuple(axes))
 
 
 def _clusters(labels: np.ndarray) -> tuple[list[int], np.ndarray, np.ndarray]:

@@ -19,7 +19,5 @@ class MapConfig(Config):
     """Principal components to which rows are reduced before the other methods look for neighbours."""
     neighbours: int | None = Field(default=None, ge=2)
     """Neighbours of a row (perplexity of t-SNE); by default 10 for PaCMAP, 15 for UMAP, 30 for t-SNE."""
-    column: str = "label"
-    """Column that colours the figure where it has at most 20 values."""
     seed: Seed = 0
     """Makes the result repeatable."""

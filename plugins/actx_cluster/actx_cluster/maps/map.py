@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from sklearn.manifold import trustworthiness
 
-from actx_cluster import figures
+from actx_cluster import costs
 from actx_cluster.maps.config import MapConfig
 from actx_cluster.maps.methods import METHODS, lay_out
-from actx_cluster.parts.pca import few_labels, project
+from actx_cluster.parts.pca import project
 from actx_cluster.rows import Rows
+from actx_cluster.shape import Shape
 from actx_cluster.spectrum import principal
-from actx_core import AnalysisError, Analyzer, Input, Result
+from actx_core import AnalysisError, Analyzer, ArraySpec, Input, Result
 
 JUDGED = 2000
 NEIGHBOURS = 12
@@ -42,9 +43,16 @@ class Map(Analyzer[MapConfig]):
         metrics = _trust(rows, places, options.seed)
         return Result(
             arrays={"map": (places, ("row", "map"))},
-            figures={"map": _figure(rows, places, options)},
             metrics=metrics,
         )
+
+    def memory(self, inputs: Sequence[ArraySpec]) -> int | None:
+        shape = Shape.of(inputs[0])
+        if self.config.method != "pca":
+            return None  # what its library takes is not known
+        judged = 24 * min(shape.count, JUDGED) ** 2
+        told = shape.count * (costs.TEXT + 16)
+        return costs.FIXED + max(costs.spectrum(shape, 2), judged) + told
 
 
 def _enough(rows: Rows, options: MapConfig) -> None:
@@ -68,22 +76,3 @@ def _trust(rows: Rows, places: np.ndarray, seed: int) -> dict[str, float]:
     return {
         "trustworthiness": float(trustworthiness(matrix, places[judged], n_neighbors=NEIGHBOURS))
     }
-
-
-def _figure(rows: Rows, places: np.ndarray, options: MapConfig) -> bytes:
-    figure, (axes,) = figures.canvas(widths=(1,), height=5)
-    shown = figures.shown(rows.count, options.seed)
-    labels = few_labels(rows, options.column)
-    names = [""] * len(shown) if labels is None else [str(labels[row]) for row in shown]
-    for number, name in enumerate(sorted(set(names))):
-        mine = shown[np.array([other == name for other in names])]
-        # the space keeps matplotlib from hiding names that begin with an underscore
-        figures.points(axes, places[mine], number, len(shown), f" {name}"[:30])
-    if labels is not None:
-        legend = axes.legend(
-            frameon=False, labelcolor=figures.INK, loc="center left", bbox_to_anchor=(1, 0.5)
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-    axes.set(xticks=[], yticks=[], aspect="equal")
-    return figures.png(figure)

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import eigh
 
+from actx_cluster import costs
 from actx_cluster.parts.config import IcaConfig
 from actx_cluster.parts.pca import project
 from actx_cluster.parts.rowfile import RowFile
 from actx_cluster.parts.top import Top
 from actx_cluster.rows import Rows
+from actx_cluster.shape import Shape
 from actx_cluster.spectrum import Spectrum, principal
-from actx_core import Analyzer, Input, Result
+from actx_core import Analyzer, ArraySpec, Input, Result
 
 BLOCK = 8192
 
@@ -66,6 +68,12 @@ class Ica(Analyzer[IcaConfig]):
             notes=list(_notes(found, fit, options)),
             metrics={"variance_explained": float(shares.sum())},
         )
+
+    def memory(self, inputs: Sequence[ArraySpec]) -> int:
+        shape, few = Shape.of(inputs[0]), self.config.components
+        blocks = 6 * 8 * min(shape.count, BLOCK) * few
+        told = shape.count * (costs.NUMBER + few * shape.itemsize)
+        return costs.FIXED + costs.spectrum(shape, few) + blocks + told
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from actx_cluster import costs
 from actx_cluster.parts import figures
 from actx_cluster.parts.config import NmfConfig
 from actx_cluster.parts.data import Data
 from actx_cluster.parts.factorize import Fit
-from actx_cluster.parts.stability import stability, uniqueness
-from actx_cluster.parts.start import singular
+from actx_cluster.parts.stability import ROWS, stability, uniqueness
+from actx_cluster.parts.start import SCATTER, singular
 from actx_cluster.parts.top import Top
 from actx_cluster.rows import Rows
-from actx_core import Analyzer, Input, Result
+from actx_cluster.shape import Shape
+from actx_cluster.spectrum import OVERSAMPLING
+from actx_core import Analyzer, ArraySpec, Input, Result
 
 BLOCK = 8192
 
@@ -58,6 +61,19 @@ class Nmf(Analyzer[NmfConfig]):
                 for name, value in (("error", one.error), ("r2", one.r2))
             },
         )
+
+    def memory(self, inputs: Sequence[ArraySpec]) -> int:
+        options, shape = self.config, Shape.of(inputs[0])
+        if options.negative == "split":
+            shape = replace(shape, size=2 * shape.size)
+        count, size, ks = shape.count, shape.size, options.components
+        few = max(ks)
+        start = 24 * size**2 if size <= SCATTER else 40 * (few + OVERSAMPLING) * size
+        refits = 2 * min(count, ROWS) * (size + 3 * few) * shape.itemsize
+        parts = 8 * size * (2 * sum(ks) + 6 * few)
+        told = count * (costs.NUMBER + sum(ks) * shape.itemsize)
+        blocks = costs.reading(shape)
+        return costs.FIXED + max(blocks + start, blocks + parts + told, refits + parts + told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from actx_cluster import figures
+from actx_cluster import costs, figures
 from actx_cluster.parts.config import PcaConfig
 from actx_cluster.parts.rowfile import RowFile
 from actx_cluster.rows import Rows, dominant
+from actx_cluster.shape import Shape
 from actx_cluster.spectrum import Spectrum, principal
-from actx_core import Analyzer, Input, Result
+from actx_core import Analyzer, ArraySpec, Input, Result
 
 LABELS = 20
 
@@ -49,6 +50,11 @@ class Pca(Analyzer[PcaConfig]):
             metrics={"variance_explained": float(ratios.sum())},
         )
 
+    def memory(self, inputs: Sequence[ArraySpec]) -> int:
+        shape, few = Shape.of(inputs[0]), self.config.components
+        told = shape.count * (costs.TEXT + few * shape.itemsize)
+        return costs.FIXED + costs.spectrum(shape, few) + told
+
 
 def project(rows: Rows, found: Spectrum, path: Path, *, whiten: bool) -> RowFile:
     """The rows' scores on principal components; of unit variance (over rows - 1) where ``whiten``."""
@@ -66,8 +72,9 @@ def _figure(rows: Rows, scores: np.ndarray, ratios: np.ndarray, seed: int) -> by
     shown = figures.shown(rows.count, seed)
     places = np.zeros((len(shown), 2))
     places[:, : scores.shape[1]] = scores[shown, :2]
+    labels = few_labels(rows, "label")
     return figures.components(
-        figures.Plane(shown, places, ratios[:2].tolist()), ratios, few_labels(rows, "label")
+        places, ratios, None if labels is None else [labels[row] for row in shown]
     )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from actx_cluster.figures import COLOURS, INK, canvas, png
+from actx_cluster.figures import COLOURS, INK, WIDE, canvas, png
 
-NAMED = 30
+NAMED = 60
 """Taps up to which each has its name under the axis."""
 
 
@@ -18,7 +18,7 @@ def depth(lines: Sequence[Mapping[str, Any]], measure: str) -> bytes:
 
     Taps stand in the order in which they were read; of models with different taps, from first to last.
     """
-    figure, (axes,) = canvas(widths=(1,), height=4.4)
+    figure, (axes,) = canvas(widths=(1,), height=4.4, width=WIDE)
     series: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         series.setdefault(_split(line["input"])[0], []).append(line)

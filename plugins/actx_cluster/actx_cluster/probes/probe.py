@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from actx_cluster import costs
 from actx_cluster.probes import figures
 from actx_cluster.probes.config import ProbeConfig
 from actx_cluster.probes.fit import Scored, probe
 from actx_cluster.probes.task import Task, task
 from actx_cluster.rows import Rows
-from actx_core import AnalysisError, Analyzer, Input, Result, atomic
+from actx_cluster.shape import Shape
+from actx_core import AnalysisError, Analyzer, ArraySpec, Input, Result, atomic
 
 Line = dict[str, Any]
 
@@ -55,6 +57,14 @@ class Probe(Analyzer[ProbeConfig]):
             if options.controls
             else {"best_score": best["score"]},
         )
+
+    def memory(self, inputs: Sequence[ArraySpec]) -> int:
+        return max(self._of_one(Shape.of(spec)) for spec in inputs)
+
+    def _of_one(self, shape: Shape) -> int:
+        """One tap after the other: columns as text, the rows used, and the copies of a fold."""
+        used = min(shape.count, self.config.rows) * shape.size * shape.itemsize
+        return costs.FIXED + shape.count * 6 * costs.TEXT + max(costs.reading(shape), 6 * used)
 
 
 def _done(rows: Rows, about: Task, options: ProbeConfig, path: Path) -> tuple[Line, list[Line]]:

@@ -8,12 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from actx_cluster import costs
+from actx_cluster.shape import Shape
 from actx_cluster.similarity import figures
 from actx_cluster.similarity.config import CkaConfig
-from actx_cluster.similarity.points import Points, left_out, matched, points
-from actx_cluster.similarity.products import Kernels, kernels
+from actx_cluster.similarity.points import Points, left_out, matched, points_of
+from actx_cluster.similarity.products import Kernels, kernels, working
 from actx_cluster.similarity.saved import Saved
-from actx_core import AnalysisError, Analyzer, Input, Result
+from actx_core import AnalysisError, Analyzer, ArraySpec, Input, Result
 
 
 class Cka(Analyzer[CkaConfig]):
@@ -28,6 +30,11 @@ class Cka(Analyzer[CkaConfig]):
         refuse_equal(every, own <= 0)
         cka = found / np.sqrt(np.outer(own, own))
         return pairs_result("cka", cka, every, notes, f"{self.config.estimator} CKA")
+
+    def memory(self, inputs: Sequence[ArraySpec]) -> int:
+        shapes = [Shape.of(spec) for spec in inputs]
+        told = costs.conditions(shapes, self.config.by)
+        return costs.FIXED + told + max(working(shapes), costs.matrix(len(shapes)))
 
 
 def hsic(k: Kernels, debiased: bool) -> np.ndarray:
@@ -52,7 +59,7 @@ def paired(inputs: Sequence[Input], by: Sequence[str]) -> tuple[list[Points], li
             f"expected at least 2 inputs to compare, found {len(inputs)}",
             hint="name more taps in on",
         )
-    whole = [points(data, by) for data in inputs]
+    whole = points_of(inputs, by)
     every = matched(whole)
     count = every[0].count
     if count < 4:

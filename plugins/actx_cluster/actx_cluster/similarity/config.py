@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, computed_field
 
 from actx_cluster.config import Seed
-from actx_core import Config, InputPath, sha256_file
+from actx_core import Config, InputPath
 
 Metric = Literal["correlation", "cosine", "euclidean", "sqeuclidean", "mahalanobis"]
 Comparison = Literal["pearson", "spearman", "kendall", "cosine"]
@@ -79,9 +78,9 @@ class RsaConfig(_Distances):
 
     @computed_field  # type: ignore[prop-decorator]
     @property
-    def behaviour_sha256(self) -> Mapping[str, str]:
-        """What the files hold, so that a result is made anew when one changes."""
-        return {str(path): sha256_file(path) for path in self.behaviour}
+    def behaviour_names(self) -> tuple[Path, ...]:
+        """Files beside those of ``behaviour`` that are read too: a change makes the result anew."""
+        return tuple(p.with_suffix(".txt") for p in self.behaviour if p.suffix == ".npy")
 
 
 class _Matched(Config):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
+from actx_cluster.shape import Shape
 from actx_cluster.similarity.config import Metric
 from actx_cluster.similarity.points import READ_BYTES, Points
 from actx_core import AnalysisError
@@ -132,6 +133,16 @@ def condensed(distances: Distances, path: Path) -> np.ndarray:
             file.write(_section(distances, start, stop).data)
             file.flush()
     return np.memmap(path, np.float32, mode="r", shape=(count * (count - 1) // 2,))
+
+
+def working(shape: Shape, metric: Metric) -> int:
+    """Bytes that :func:`condensed` takes at most: vectors as they are made, a section, and tiles."""
+    count, size = shape.count, shape.size
+    vectors = 3 * min(HELD_BYTES, count * size * max(4, shape.itemsize))
+    section = min(HELD_BYTES, 2 * count**2)
+    tile = min(count, TILE)
+    covariance = 40 * size**2 if metric == "mahalanobis" and size <= WIDEST else 0
+    return vectors + section + tile * (20 * tile + 16 * size) + covariance
 
 
 def _section(distances: Distances, start: int, stop: int) -> np.ndarray:

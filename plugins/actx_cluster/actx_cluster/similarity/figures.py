@@ -8,23 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from actx_cluster.figures import COLOURS, INK, MARKERS, canvas, colour, png
+from actx_cluster.figures import COLOURS, INK, MARKERS, WIDE, WIDTH, brief, canvas, colour, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-NAMED = 40
+NAMED = 60
 """Rows of a matrix up to which each has its name beside it."""
-WRITTEN = 10
+WRITTEN = 8
 """Rows of a matrix up to which its numbers stand in it."""
+NARROW = 16
+"""Rows of a matrix that fit into one column of the report."""
 LONGEST = 34
 
 
 def dissimilarities(square: np.ndarray, groups: Sequence[object], measure: str) -> bytes:
     """An RDM as a heat map; ``groups`` name its rows, equal neighbours once."""
-    figure, (axes,) = canvas(widths=(1,), height=5.6)
-    shown = axes.imshow(square, cmap="viridis", interpolation="nearest", rasterized=True)
     begins = [i for i, g in enumerate(groups) if i == 0 or g != groups[i - 1]]
+    figure, axes = _square(len(begins))
+    shown = axes.imshow(square, cmap="viridis", interpolation="nearest", rasterized=True)
     if len(begins) <= NAMED:
         ends = [*begins[1:], len(groups)]
         middles = [(a + b - 1) / 2 for a, b in zip(begins, ends, strict=True)]
@@ -40,10 +43,10 @@ def dissimilarities(square: np.ndarray, groups: Sequence[object], measure: str) 
 
 def matrix(square: np.ndarray, names: Sequence[str], measure: str) -> bytes:
     """Values between all pairs of a few named things, with the numbers where there is room."""
-    figure, (axes,) = canvas(widths=(1,), height=5.6)
+    figure, axes = _square(len(names))
     shown = axes.imshow(square, cmap="viridis", interpolation="nearest")
     if len(names) <= NAMED:
-        _names(axes, range(len(names)), names)
+        _names(axes, range(len(names)), brief(names, LONGEST))
     else:
         axes.set(xlabel="number in the table", ylabel="number in the table")
     if len(names) <= WRITTEN:
@@ -95,9 +98,18 @@ def tuning(curves: np.ndarray, values: np.ndarray, selectivity: np.ndarray, name
     return png(figure)
 
 
+def _square(names: int) -> tuple[Figure, Axes]:
+    """Room for a matrix: wide where as many names stand beside it."""
+    wide = NARROW < names <= NAMED
+    figure, (axes,) = canvas(
+        (1,), height=WIDE * 0.75 if wide else WIDTH * 0.85, width=WIDE if wide else WIDTH
+    )
+    return figure, axes
+
+
 def _names(axes: Axes, places: Sequence[float] | range, names: Sequence[str]) -> None:
     short = [n if len(n) <= LONGEST else f"…{n[1 - LONGEST :]}" for n in names]
-    size = 9 if len(names) <= 12 else 7 if len(names) <= 25 else 5
+    size = 9 if len(names) <= 30 else 7.5
     axes.set_xticks(list(places), short, rotation=90, fontsize=size)
     axes.set_yticks(list(places), short, fontsize=size)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from actx_cluster import costs
+from actx_cluster.shape import Shape
 from actx_cluster.similarity.config import NeighboursConfig
 from actx_cluster.similarity.distances import HELD_BYTES, Distances
 from actx_cluster.similarity.points import Points, points
 from actx_cluster.similarity.saved import Saved
-from actx_core import AnalysisError, Analyzer, Input, PluginError, Result
+from actx_core import AnalysisError, Analyzer, ArraySpec, Input, PluginError, Result
 
 MANY = 1_000_000
+BLOCK = 65_536
+"""Rows that an index takes at a time."""
 LISTED = 1_000_000
 """Lines of the table, at most; the arrays hold all."""
 QUERIES, COLUMNS = 1024, 2048
@@ -28,12 +32,7 @@ class Neighbours(Analyzer[NeighboursConfig]):
     def run(self, inputs: Sequence[Input], out: Path) -> Result:
         found = points(inputs[0])
         k = self.config.k
-        if k >= found.count:
-            raise AnalysisError(
-                f"expected more than {k} rows for {k} neighbours, found {found.count}",
-                where=found.input,
-                hint=f"say k = {found.count - 1} or less",
-            )
+        self._enough(found.rows.shape)
         distances = Distances(found, self.config.metric)
         if self._indexed(found.count):
             from actx_cluster.similarity.index import search
@@ -58,6 +57,28 @@ class Neighbours(Analyzer[NeighboursConfig]):
             notes=notes,
             metrics={"mean_distance": float(far.mean(dtype=np.float64))},
         )
+
+    def memory(self, inputs: Sequence[ArraySpec]) -> int:
+        shape, k = Shape.of(inputs[0]), self.config.k
+        self._enough(shape)
+        count, row = shape.count, 4 * shape.size
+        found = count * k * 36
+        if self._indexed(count):
+            held = count * (row + 8) + min(count, 4 * BLOCK) * (3 * row + 12 * k)
+        else:
+            held = 3 * min(HELD_BYTES, count * row) + COLUMNS * (4 * row + 32 * QUERIES)
+        table = min(count * k, LISTED) * 5 * costs.NUMBER
+        told = costs.conditions([shape])
+        return costs.FIXED + told + found + max(held, table)
+
+    def _enough(self, shape: Shape) -> None:
+        k = self.config.k
+        if k >= shape.count:
+            raise AnalysisError(
+                f"expected more than {k} rows for {k} neighbours, found {shape.count}",
+                where=shape.name,
+                hint=f"say k = {shape.count - 1} or less",
+            )
 
     def _indexed(self, count: int) -> bool:
         installed = find_spec("faiss") is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -112,12 +112,24 @@ def points(data: Input, by: Sequence[str] = ()) -> Points:
         samples = rows.column("sample") or range(rows.count)
         numbers = np.arange(rows.count)
         return Points(rows, [str(s) for s in samples], numbers, np.arange(rows.count + 1))
-    keys = list(zip(*(values(rows, column) for column in by), strict=True))
+    keys = zip(*(values(rows, column) for column in by), strict=True)
     numbers_of: dict[tuple[object, ...], int] = {}
-    owner = np.array([numbers_of.setdefault(key, len(numbers_of)) for key in keys], np.int64)
+    found = (numbers_of.setdefault(key, len(numbers_of)) for key in keys)
+    owner = np.fromiter(found, np.int64, rows.count)
     counts = np.bincount(owner, minlength=len(numbers_of))
     names = [" / ".join(map(str, key)) for key in numbers_of]
-    return Points(rows, names, np.argsort(owner, kind="stable"), np.cumsum([0, *counts]))
+    return Points(rows, names, np.argsort(owner, kind="stable"), np.append(0, np.cumsum(counts)))
+
+
+def points_of(inputs: Sequence[Input], by: Sequence[str]) -> list[Points]:
+    """The conditions of several inputs; those with the same names share one list of them."""
+    every: list[Points] = []
+    for data in inputs:
+        found = points(data, by)
+        if every and found.names == every[0].names:
+            found = replace(found, names=every[0].names)
+        every.append(found)
+    return every
 
 
 def split(whole: Points, column: str) -> dict[str, Points]:
@@ -142,11 +154,13 @@ def matched(every: Sequence[Points]) -> list[Points]:
     return [p if p.names == names else p.picked(_places(p.names, names)) for p in every]
 
 
-def common(every: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+def common(every: Sequence[tuple[str, list[str]]]) -> list[str]:
     """Names that all of several named lists hold, in the order of the first."""
     (first, names), *others = every
-    left = list(names)
+    left = names
     for other, theirs in others:
+        if theirs == left:
+            continue
         known = set(theirs)
         left = [name for name in left if name in known]
         if not left:

@@ -10,10 +10,12 @@ from typing import ClassVar
 import numpy as np
 from scipy.linalg import eigh, svdvals
 
+from actx_cluster import costs
+from actx_cluster.shape import Shape as Stored
 from actx_cluster.similarity.cka import paired, pairs_result, refuse_equal
 from actx_cluster.similarity.config import ProcrustesConfig
 from actx_cluster.similarity.points import Points
-from actx_core import AnalysisError, Analyzer, Input, Result
+from actx_core import AnalysisError, Analyzer, ArraySpec, Input, Result
 
 WIDEST = 4096
 """Rows or dimensions, whichever are fewer, at most: singular values are found of matrices of that size."""
@@ -41,6 +43,17 @@ class Procrustes(Analyzer[ProcrustesConfig]):
         distance = np.arccos(nuclear) if angular else 2 - 2 * nuclear
         measure = "angle (radians)" if angular else "Procrustes distance"
         return pairs_result("distance", distance, every, notes, measure)
+
+    def memory(self, inputs: Sequence[ArraySpec]) -> int | None:
+        shapes = [Stored.of(spec) for spec in inputs]
+        count, size = min(s.count for s in shapes), max(s.size for s in shapes)
+        if min(count, size) > WIDEST:
+            return None  # such inputs are refused, unless they have few rows in common
+        told = costs.conditions(shapes, self.config.by)
+        blocks = 4 * min(READ_BYTES, 8 * count * size)
+        factors = 8 * count**2 * len(shapes) if size > count else 0
+        work = factors + blocks + 32 * min(count, size) ** 2
+        return costs.FIXED + told + max(work, costs.matrix(len(shapes)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from itertools import combinations_with_replacement, pairwise
 
 import numpy as np
 
+from actx_cluster.shape import Shape
 from actx_cluster.similarity.points import Points
 from actx_cluster.similarity.saved import Saved
 
@@ -26,6 +27,7 @@ TILE = 512
 class Kernels:
     """Sums over the linear kernels K = X X' of each input, their diagonals left out; ``n`` rows.
 
+    An input is shifted and scaled, so that a product of four values neither rounds to 0 nor overflows.
     ``traces[i, j]`` is tr(K L); ``rows`` holds (K 1)'(L 1), ``totals`` 1'K 1. Of the diagonals k and l:
     ``diagonals`` holds k'l, ``mixed`` k'(L 1), ``sums`` 1'k.
     """
@@ -39,97 +41,102 @@ class Kernels:
     sums: np.ndarray
 
 
-def by_rows(every: Sequence[Points]) -> bool:
+def by_rows(every: Sequence[Points] | Sequence[Shape]) -> bool:
     """Whether products of rows are the better form: less work, or the only one that fits."""
     sizes = np.array([p.size for p in every], np.float64)
     entries = (sizes.sum() ** 2 + (sizes**2).sum()) / 2
     return bool(entries * 8 > COLUMN_BYTES or every[0].count * sizes.sum() / 2 < entries)
 
 
+def working(every: Sequence[Shape]) -> int:
+    """Bytes that :func:`kernels` takes at most."""
+    n, width = min(p.count for p in every), sum(p.size for p in every)
+    if by_rows(every):
+        return 3 * min(HELD_BYTES, 4 * n * width) + len(every) * (12 * TILE**2 + 16 * n)
+    entries = (width**2 + sum(p.size**2 for p in every)) // 2
+    return 3 * min(BLOCK_BYTES, 4 * n * width) + 12 * entries
+
+
 def kernels(every: Sequence[Points], saved: Saved) -> Kernels:
     """The sums of all pairs of inputs with the same conditions."""
-    return _tiled(every, saved) if by_rows(every) else Columns(every, saved).kernels()
+    return _tiled(every, saved) if by_rows(every) else _columns(every, saved)
 
 
-class Columns:
-    """X'Y of each pair, less a shift that keeps the digits of data far from zero.
+def _columns(every: Sequence[Points], saved: Saved) -> Kernels:
+    """The sums from X'Y of each pair, by the identities tr(K L) = |X'Y|² and K 1 = X (X'1)."""
+    m = len(every)
+    edges = np.cumsum([0, *(p.size for p in every)])
+    state = _column_products(every, edges, saved)
+    products = [state[f"product{i}"] for i in range(m)]
+    total = np.concatenate([product[:, -1] for product in products])
+    traces, rows, mixed = np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
+    for i, (first, last) in enumerate(pairwise(edges)):
+        pairs, own = products[i][:, : edges[-1] - first], total[first:last]
+        starts = edges[i:-1] - first
+        squares = np.einsum("ij,ij->j", pairs, pairs)
+        traces[i, i:] = traces[i:, i] = np.add.reduceat(squares, starts)
+        rows[i, i:] = rows[i:, i] = np.add.reduceat(own @ pairs * total[first:], starts)
+        mixed[:, i] = own @ products[i][:, -m - 1 : -1]
+    lengths, sums = state["lengths"], state["sums"]
+    totals = np.add.reduceat(total**2, edges[:-1])
+    return Kernels(
+        n=every[0].count,
+        traces=traces - lengths,
+        rows=rows - mixed - mixed.T + lengths,
+        totals=totals - sums,
+        diagonals=lengths,
+        mixed=mixed - lengths,
+        sums=sums,
+    )
 
-    Blocks are multiplied in float32 and added up in float64. ``weighted[i]`` is X' times the squared
-    lengths of the rows of all inputs, ``lengths`` the products of these squared lengths.
+
+def _column_products(
+    every: Sequence[Points], edges: np.ndarray, saved: Saved
+) -> dict[str, np.ndarray]:
+    """Of each input X, ``product`` is X' times the rows of it and of all after it, and beside them
+    the squared lengths of the rows of every input, and 1; ``sums`` and ``lengths`` are sums and products
+    of the squared lengths. Blocks are multiplied in float32 and added up in float64.
     """
+    m, n, width = len(every), every[0].count, int(edges[-1])
+    state = saved.load() or {
+        "done": np.array(0),
+        "sums": np.zeros(m),
+        "lengths": np.zeros((m, m)),
+        **{
+            f"product{i}": np.zeros((p.size, width - edges[i] + m + 1)) for i, p in enumerate(every)
+        },
+    }
+    scalings = [_scaling(p) for p in every]
+    step = min(n, max(1, BLOCK_BYTES // (4 * width)))
+    block = np.ones((step, width + m + 1), np.float32)
+    for start in range(int(state["done"]), n, step):
+        stop = min(start + step, n)
+        rows = block[: stop - start]
+        parts = [rows[:, first:last] for first, last in pairwise(edges)]
+        for values, p, (shift, scale) in zip(parts, every, scalings, strict=True):
+            np.multiply(p.block(start, stop) - shift, scale, out=values, casting="same_kind")
+        rows[:, width:-1] = np.stack([np.vecdot(values, values) for values in parts], 1)
+        squares = rows[:, width:-1].astype(np.float64)
+        state["sums"] += squares.sum(axis=0)
+        state["lengths"] += squares.T @ squares
+        for i, values in enumerate(parts):
+            product = state[f"product{i}"]
+            # of a matrix with itself, BLAS makes one triangle only; one wide product is faster than many
+            product[:, : values.shape[1]] += values.T @ values
+            product[:, values.shape[1] :] += values.T @ rows[:, edges[i + 1] :]
+        state["done"] = np.array(stop)
+        saved.save(state)
+    saved.remove()
+    return state
 
-    def __init__(self, every: Sequence[Points], saved: Saved) -> None:
-        self.every = every
-        self.n = every[0].count
-        few = min(self.n, 4096)
-        self._shifts = [p.block(0, few).mean(axis=0, dtype=np.float64) for p in every]
-        self._sum(saved)
 
-    def _sum(self, saved: Saved) -> None:
-        m = len(self.every)
-        sizes = [p.size for p in self.every]
-        edges = np.cumsum([0, *sizes])
-        state = saved.load() or {
-            "done": np.array(0),
-            "sums": np.zeros(m),
-            "lengths": np.zeros((m, m)),
-            **{f"total{i}": np.zeros(sizes[i]) for i in range(m)},
-            **{f"weighted{i}": np.zeros((sizes[i], m)) for i in range(m)},
-            **{f"product{i}": np.zeros((sizes[i], sum(sizes[i:]))) for i in range(m)},
-        }
-        step = max(1, BLOCK_BYTES // (4 * sum(sizes)))
-        for start in range(int(state["done"]), self.n, step):
-            stop = min(start + step, self.n)
-            block = np.empty((stop - start, edges[-1]), np.float32)
-            blocks = [block[:, a:b] for a, b in pairwise(edges)]
-            for values, p, shift in zip(blocks, self.every, self._shifts, strict=True):
-                values[:] = p.block(start, stop) - shift.astype(p.rows.dtype)
-            squares = np.stack([np.einsum("ij,ij->i", b, b, dtype=np.float64) for b in blocks], 1)
-            state["sums"] += squares.sum(axis=0)
-            state["lengths"] += squares.T @ squares
-            for i, values in enumerate(blocks):
-                state[f"total{i}"] += values.sum(axis=0, dtype=np.float64)
-                state[f"weighted{i}"] += values.T.astype(np.float64) @ squares
-                # one wide product is several times faster than one for each pair
-                state[f"product{i}"] += values.T @ block[:, edges[i] :]
-            state["done"] = np.array(stop)
-            saved.save(state)
-        saved.remove()
-        self._state = state
-
-    def product(self, i: int, j: int) -> np.ndarray:
-        """X'Y, both shifted, (columns of X, columns of Y)."""
-        if i > j:
-            return self.product(j, i).T
-        sizes = [p.size for p in self.every]
-        first = sum(sizes[i:j])
-        return self._state[f"product{i}"][:, first : first + sizes[j]]
-
-    def total(self, i: int) -> np.ndarray:
-        """The sum of the shifted rows."""
-        return self._state[f"total{i}"]
-
-    def kernels(self) -> Kernels:
-        """The sums over the kernels, by the identities tr(K L) = |X'Y|², K 1 = X (X'1)."""
-        m = len(self.every)
-        traces, rows, mixed = np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
-        for i in range(m):
-            for j in range(m):
-                product = self.product(i, j)
-                traces[i, j] = np.einsum("ij,ij->", product, product)
-                rows[i, j] = self.total(i) @ product @ self.total(j)
-                mixed[i, j] = self._state[f"weighted{j}"][:, i] @ self.total(j)
-        lengths, sums = self._state["lengths"], self._state["sums"]
-        totals = np.array([self.total(i) @ self.total(i) for i in range(m)])
-        return Kernels(
-            n=self.n,
-            traces=traces - lengths,
-            rows=rows - mixed - mixed.T + lengths,
-            totals=totals - sums,
-            diagonals=lengths,
-            mixed=mixed - lengths,
-            sums=sums,
-        )
+def _scaling(p: Points) -> tuple[np.ndarray, float]:
+    """What to subtract from the rows, and then to multiply them with, by the first rows."""
+    first = p.block(0, min(p.count, 4096, max(1, BLOCK_BYTES // (8 * p.size))))
+    shift = first.mean(axis=0, dtype=np.float64).astype(first.dtype)
+    around = (first - shift).astype(np.float64)
+    length = np.sqrt(np.vdot(around, around) / len(around))
+    return shift, float(1 / length) if length > 0 else 1.0
 
 
 def _tiled(every: Sequence[Points], saved: Saved) -> Kernels:
@@ -141,7 +148,7 @@ def _tiled(every: Sequence[Points], saved: Saved) -> Kernels:
         "ones": np.zeros((m, n)),
         "diagonal": np.zeros((m, n)),
     }
-    shifts = [p.block(0, min(n, 4096)).mean(axis=0).astype(np.float32) for p in every]
+    scalings = [_scaling(p) for p in every]
     step = max(1, HELD_BYTES // (4 * sum(p.size for p in every)))
     held: dict[int, list[np.ndarray]] = {}
     for number, (start, other) in enumerate(_chunks(n, step)):
@@ -149,8 +156,8 @@ def _tiled(every: Sequence[Points], saved: Saved) -> Kernels:
             continue
         for first in {start, other} - held.keys():
             held[first] = [
-                np.asarray(p.block(first, min(first + step, n)) - shift, np.float32)
-                for p, shift in zip(every, shifts, strict=True)
+                np.asarray((p.block(first, min(first + step, n)) - shift) * scale, np.float32)
+                for p, (shift, scale) in zip(every, scalings, strict=True)
             ]
         held = {first: held[first] for first in (start, other)}
         if start == other:

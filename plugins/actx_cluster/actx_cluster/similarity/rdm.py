@@ -9,12 +9,14 @@ import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+from actx_cluster import costs
+from actx_cluster.shape import Shape
 from actx_cluster.similarity import figures
 from actx_cluster.similarity.config import RdmConfig
-from actx_cluster.similarity.distances import Distances, condensed
+from actx_cluster.similarity.distances import Distances, condensed, working
 from actx_cluster.similarity.points import Points, points
 from actx_cluster.similarity.rdm_file import write_rdm
-from actx_core import AnalysisError, Analyzer, Input, Result
+from actx_core import AnalysisError, Analyzer, ArraySpec, Input, Result
 
 SHOWN = 800
 """Conditions that the heat map shows at most."""
@@ -60,6 +62,16 @@ class Rdm(Analyzer[RdmConfig]):
         )
         path.unlink()  # the map of it stays readable until core has stored the array
         return result
+
+    def memory(self, inputs: Sequence[ArraySpec]) -> int | None:
+        shape = Shape.of(inputs[0])
+        if self.config.by:
+            return None  # the number of conditions is not known
+        pairs = shape.count * (shape.count - 1) // 2
+        tree = 16 * pairs if self.config.order == "tree" and shape.count <= TREE else 0
+        # distances are mapped from a file
+        told = 4 * pairs + costs.conditions([shape]) + 48 * min(shape.count, SHOWN) ** 2
+        return costs.FIXED + told + max(working(shape, self.config.metric), tree, costs.HEATMAP)
 
 
 def _order_of(found: Points, order: str) -> list[object] | None:

@@ -9,6 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from actx_cluster import costs
+from actx_cluster.shape import Shape
 from actx_cluster.similarity import figures
 from actx_cluster.similarity.behaviour import Measured, read_behaviour
 from actx_cluster.similarity.compare import (
@@ -19,10 +21,10 @@ from actx_cluster.similarity.compare import (
     refuse_constant,
 )
 from actx_cluster.similarity.config import RsaConfig
-from actx_cluster.similarity.distances import Distances, condensed
+from actx_cluster.similarity.distances import Distances, condensed, working
 from actx_cluster.similarity.points import Points, common, left_out, points, split
 from actx_cluster.similarity.saved import Saved
-from actx_core import AnalysisError, Analyzer, Input, Result
+from actx_core import AnalysisError, Analyzer, ArraySpec, Input, Result
 
 MOST_BYTES = 2**32
 """Bytes of all RDMs in float64, at most: comparing them needs twice as much."""
@@ -71,6 +73,18 @@ class Rsa(Analyzer[RsaConfig]):
         for path in (permutations.path, draws.path, *out.glob("rdm*.f32")):
             path.unlink(missing_ok=True)
         return _result(items, found, p, options, left_out(named, names), len(names))
+
+    def memory(self, inputs: Sequence[ArraySpec]) -> int | None:
+        options, shapes = self.config, [Shape.of(spec) for spec in inputs]
+        if options.by != ("sample",) or options.split or options.behaviour:
+            return None  # the number of conditions, or of matrices, is not known
+        count = min(shape.count for shape in shapes)
+        matrices = 8 * len(shapes) * count * (count - 1) // 2
+        drawn = 4 * options.bootstraps * len(shapes) ** 2
+        told = costs.conditions(shapes, options.by)
+        distances = max(working(shape, options.metric) for shape in shapes)
+        work = drawn + 7 * matrices + 24 * count**2 + distances
+        return costs.FIXED + told + max(work, costs.matrix(len(shapes)))
 
     def _refuse_size(
         self, parts: Sequence[tuple[str, str, Points]], files: Sequence[Measured], count: int

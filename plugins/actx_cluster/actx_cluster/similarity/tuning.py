@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from actx_cluster import costs
+from actx_cluster.shape import Shape
 from actx_cluster.similarity import figures
 from actx_cluster.similarity.config import TuningConfig
 from actx_cluster.similarity.points import Points, points, values
-from actx_core import AnalysisError, Analyzer, Input, Result
+from actx_core import AnalysisError, Analyzer, ArraySpec, Input, Result
 
 BLOCK_BYTES = 2**24
 MOST = 256
@@ -80,6 +82,13 @@ class Tuning(Analyzer[TuningConfig]):
             },
         )
 
+    def memory(self, inputs: Sequence[ArraySpec]) -> int:
+        shape = Shape.of(inputs[0])
+        block = min(BLOCK_BYTES, 8 * shape.count * (shape.size + MOST))
+        told = costs.conditions([shape]) + shape.count * 2 * costs.NUMBER
+        curves = 8 * (self.config.bins or MOST) * shape.size * 8
+        return costs.FIXED + 3 * block + told + curves
+
     def _coded(self, found: Points) -> tuple[np.ndarray, np.ndarray]:
         """The values of the curve, and for each row the number of its value."""
         column, period, bins = self.config.column, self.config.period, self.config.bins
@@ -138,7 +147,7 @@ def _curves(found: Points, codes: np.ndarray, count: int) -> Curves:
     """One pass over the rows; a shift keeps the digits of variances far from zero."""
     sums, squares = np.zeros((count, found.size)), np.zeros((count, found.size))
     rows = np.bincount(codes, minlength=count)
-    step = max(1, BLOCK_BYTES // (8 * found.size))
+    step = max(1, BLOCK_BYTES // (8 * (found.size + count)))
     shift = found.block(0, min(step, found.count)).mean(axis=0, dtype=np.float64)
     for start in range(0, found.count, step):
         stop = min(start + step, found.count)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from actx_core import Analyzer, Config, Result
+from actx_core import AnalysisError, Analyzer, Config, Result
 
 
 class Norms(Analyzer[Config]):
@@ -17,3 +17,10 @@ class Norms(Analyzer[Config]):
             notes=["row norms"],
             metrics={"mean": float(norms.mean())},
         )
+
+    def memory(self, inputs):
+        if not inputs[0].row_shape:
+            return None
+        if inputs[0].row_shape[0] > 8:
+            raise AnalysisError("rows are too long", where=inputs[0].name, hint="shorten them")
+        return 1000 * inputs[0].rows
