@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from actx_core.config.load import load_dict
 from actx_core.config.pipeline import AnalysisEntry, PipelineConfig
@@ -26,11 +25,14 @@ from actx_core.errors import AnalysisError, ConfigError
 from actx_core.files import clean_beside, encode, read_json, sha256_file, sha256_json, write_json
 from actx_core.hookspecs import Component
 from actx_core.layout import Layout
-from actx_core.plan import build_source
+from actx_core.previews import Previews, RunPreviews
 from actx_core.registry import registry
 from actx_core.results import Run
 from actx_core.tables import read_table, to_table, write_csv, write_table
-from actx_core.types import SAMPLE, Preview, Result, Stage
+from actx_core.types import SAMPLE, Result, Stage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Watch = Callable[[Stage], None]
 Inputs = Mapping[str, Callable[[], Input]]
@@ -68,7 +70,7 @@ def analyze(
 
 def inputs_of(run: Run, config: PipelineConfig) -> Inputs:
     """The arrays of a run, with previews from the sources of its pipeline."""
-    previews = _previewer(config)
+    previews = RunPreviews(run, config).rows
     return {name: partial(_input, run, name, previews) for name in run.arrays}
 
 
@@ -145,29 +147,10 @@ def _inputs(arrays: Inputs, entry: AnalysisEntry, done: Mapping[str, list[Input]
     return list(found.values())
 
 
-def _input(
-    run: Run, name: str, previews: Callable[[str, Sequence[str]], list[Preview | None]]
-) -> Input:
+def _input(run: Run, name: str, previews: Previews) -> Input:
     array = run[name]
-
-    def preview(rows: Sequence[int]) -> list[Preview | None]:
-        return previews(array.spec.source, array.rows["sample"].take(pa.array(rows)).to_pylist())
-
     digest = sha256_json([array.digest, joined]) if (joined := run.joined) else array.digest
-    return Input(name, array, array.axes, array.rows, digest, preview)
-
-
-def _previewer(config: PipelineConfig) -> Callable[[str, Sequence[str]], list[Preview | None]]:
-    """Previews of samples by source, from sources that are built when first asked."""
-    entries = {source.id: source for source in config.sources}
-    built = cache(lambda name: build_source(entries[name]))
-
-    def previews(source: str, samples: Sequence[str]) -> list[Preview | None]:
-        if source not in entries:
-            return [None] * len(samples)
-        return list(built(source).preview(samples))
-
-    return previews
+    return Input(name, array, array.axes, array.rows, digest, partial(previews, name))
 
 
 def _place(layout: Layout, entry: AnalysisEntry, inputs: Sequence[Input]) -> tuple[Path, str]:

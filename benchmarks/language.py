@@ -28,7 +28,7 @@ from pathlib import Path
 
 from language_ways import LAYER, LENGTH, STORE_ACT, WAYS
 
-REPEATS, REPEATS_COSTLY = 7, 3
+REPEATS, REPEATS_COSTLY = 5, 2
 TEXTS = {"deeplens": (8, 24), "deeplens, 1024": (2, 6), "output_hidden_states": (16, 48)}
 FEW, MANY = 32, 96
 """Texts read, less the few from the many; ``TEXTS`` holds those of ways that cost most."""

@@ -56,6 +56,20 @@ def test_packed_positions_begin_again_with_each_piece():
     assert "attention_mask" not in each.inputs
 
 
+def test_packed_rows_are_filled_up_with_what_stands_apart():
+    first, last = passes(documents([18, 10, 5, 17, 1]), "packed", Reader(64, pad=7, row=20))
+    assert [(block.row, len(block.piece.ids)) for block in first.blocks] == [
+        (0, 20), (1, 19), (2, 12), (2, 7),
+    ]  # fmt: skip
+    assert first.inputs["position_ids"].tolist() == [
+        [*range(20)],
+        [*range(19), 0],
+        [*range(12), *range(7), 0],
+    ]
+    assert first.inputs["input_ids"][1:, -1].tolist() == [7, 7]
+    assert last.inputs["position_ids"].tolist() == [[0, 1, 2]]  # too short to be filled up
+
+
 def test_a_decoder_gets_the_text_shifted_by_one():
     (each,) = passes(documents([3, 5]), "bucketed", Reader(64, pad=0, start=9))
     ids, shifted = (each.inputs[name].numpy() for name in ("input_ids", "decoder_input_ids"))

@@ -47,7 +47,7 @@ class Gather:
                     _fill_pairs(room, values, each)
                 else:
                     values = values.flatten(0, len(point.front) - 1)
-                    if len(source) < len(values):  # else each token is a row, as in packed passes
+                    if len(source) < len(values):  # else each token is a row
                         values = values.index_select(0, source)
                     room.index_copy_(0, target, values)
 

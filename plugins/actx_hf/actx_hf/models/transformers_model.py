@@ -163,7 +163,7 @@ class Transformers(Loaded[TransformersConfig]):
     @property
     def _reader(self) -> Reader:
         # Attention among all tokens of a row costs their square: on the CPU more than a longer row saves.
-        budget = self.config.pass_tokens or (256 if self.device.type == "cpu" else 16384)
+        budget = self.config.pass_tokens or (512 if self.device.type == "cpu" else 16384)
         known = self._architecture
         return Reader(budget, known.pad, known.start, known.positions)
 

@@ -1,10 +1,9 @@
-"""Pieces of documents as forward passes: packed into one row, padded together, or only with their equals."""
+"""Pieces of documents as forward passes: packed into rows, padded together, or only with their equals."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,8 @@ from actx_hf.text.document import Document, Piece, offsets
 Scheme = Literal["packed", "bucketed", "equal"]
 SCHEMES: tuple[Scheme, ...] = ("packed", "bucketed", "equal")
 """The ways to put pieces together, the fastest first."""
+FILLED = 0.9
+"""A packed row below this share of the longest is not read with it."""
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,28 @@ class Reader:
     """What the inputs of a model look like beside token ids.
 
     ``budget`` is how many tokens, padding included, one pass may hold. ``pad`` is the id that fills rows up:
-    any will do, for a mask tells what is real. ``start`` is the id that a decoder begins with, None
-    without an encoder. ``packs`` is whether positions can be given, which keep packed texts apart.
+    any will do, for a mask or positions tell what is real. ``start`` is the id that a decoder begins with,
+    None without an encoder. ``packs`` is whether positions can be given, which keep packed texts apart;
+    ``row`` is how many tokens are packed into one row: attention costs by its square.
     """
 
     budget: int
     pad: int = 0
     start: int | None = None
     packs: bool = False
+    row: int = 128
 
 
 def passes(documents: Sequence[Document], scheme: Scheme, reader: Reader) -> list[Pass]:
     """The forward passes that read all pieces of some documents, the same for the same documents."""
     pieces = [(n, piece) for n, document in enumerate(documents) for piece in document.pieces]
     pieces.sort(key=_shorter)  # stable: of equal length in order
-    form = _packed if scheme == "packed" else _padded
     begins = offsets(documents)
-    return [form(group, begins, reader) for group in _groups(pieces, scheme, reader.budget)]
+    if scheme == "packed":
+        stacks = _stacks(_rows(pieces, min(reader.row, reader.budget)), reader.budget)
+        return [_packed(stack, begins, reader) for stack in stacks]
+    groups = _buckets(pieces, scheme, reader.budget)
+    return [_padded(group, begins, reader) for group in groups]
 
 
 _Pieces = list[tuple[int, Piece]]
@@ -71,23 +77,35 @@ def _shorter(each: tuple[int, Piece]) -> int:
     return -len(each[1].ids)
 
 
-def _groups(pieces: _Pieces, scheme: Scheme, budget: int) -> Iterable[_Pieces]:
-    return _bins(pieces, budget) if scheme == "packed" else _buckets(pieces, scheme, budget)
-
-
-def _bins(pieces: _Pieces, budget: int) -> list[_Pieces]:
-    """First fit, the longest first; a piece above the budget goes alone."""
-    bins: list[_Pieces] = []
+def _rows(pieces: _Pieces, length: int) -> list[_Pieces]:
+    """First fit, the longest first; a longer piece has a row of its own."""
+    rows: list[_Pieces] = []
     room: list[int] = []
     for each in pieces:
         size = len(each[1].ids)
-        place = next((n for n, left in enumerate(room) if size <= left), len(bins))
-        if place == len(bins):
-            bins.append([])
-            room.append(budget)
-        bins[place].append(each)
+        place = next((n for n, left in enumerate(room) if size <= left), len(rows))
+        if place == len(rows):
+            rows.append([])
+            room.append(length)
+        rows[place].append(each)
         room[place] -= size
-    return bins
+    return rows
+
+
+def _stacks(rows: Iterable[_Pieces], budget: int) -> Iterator[list[_Pieces]]:
+    """Neighbouring rows of like length, to be filled up to the longest, within the budget."""
+    stack: list[_Pieces] = []
+    width = 0
+    for row in rows:
+        size = sum(len(piece.ids) for _, piece in row)
+        full = (len(stack) + 1) * max(width, size) > budget
+        if stack and (full or size < FILLED * width):
+            yield stack
+            stack, width = [], 0
+        stack.append(row)
+        width = max(width, size)
+    if stack:
+        yield stack
 
 
 def _buckets(pieces: _Pieces, scheme: Scheme, budget: int) -> Iterator[_Pieces]:
@@ -104,16 +122,22 @@ def _buckets(pieces: _Pieces, scheme: Scheme, budget: int) -> Iterator[_Pieces]:
         yield group
 
 
-def _packed(group: _Pieces, begins: np.ndarray, reader: Reader) -> Pass:
-    """Pieces end to end in one row; positions that begin again at 0 keep them apart."""
-    sizes = [len(piece.ids) for _, piece in group]
-    starts = [0, *accumulate(sizes)]
-    inputs = {
-        "input_ids": np.concatenate([piece.ids for _, piece in group])[None],
-        "position_ids": np.concatenate([np.arange(n) for n in sizes])[None],
-    }
-    blocks = [Block(*each, 0, start) for each, start in zip(group, starts, strict=False)]
-    return _pass(inputs, blocks, starts[-1], begins)
+def _packed(stack: Sequence[_Pieces], begins: np.ndarray, reader: Reader) -> Pass:
+    """Pieces end to end in rows; positions that begin again at 0 keep them, and what fills up, apart."""
+    width = max(sum(len(piece.ids) for _, piece in row) for row in stack)
+    ids = np.full((len(stack), width), reader.pad)
+    positions = np.empty_like(ids)
+    blocks = []
+    for number, row in enumerate(stack):
+        start = 0
+        for document, piece in row:
+            stop = start + len(piece.ids)
+            ids[number, start:stop] = piece.ids
+            positions[number, start:stop] = np.arange(stop - start)
+            blocks.append(Block(document, piece, number, start))
+            start = stop
+        positions[number, start:] = np.arange(width - start)
+    return _pass({"input_ids": ids, "position_ids": positions}, blocks, width, begins)
 
 
 def _padded(group: _Pieces, begins: np.ndarray, reader: Reader) -> Pass:
