@@ -1,5 +1,7 @@
 """Clustering against scikit-learn and scipy on the same rows: equality first, then time and memory.
 
+Also against fastcluster and faiss, where they are installed.
+
 Every figure is taken in a process of its own, which first has its rows in memory. ``--large`` adds exact
 Ward of 50,000 and 100,000 rows, ``--quick`` takes a quarter of the rows, to try the script.
 """
@@ -11,12 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from common import Row, finish, peak_memory
 
 D, K = 384, 50
+CUTS = [10, 50, 200, 1000]
 SWEEP = [10, 20, 30, 40, 50, 60, 80, 100, 150, 200]
 
 
@@ -106,14 +110,21 @@ def their_ward(rows: np.ndarray) -> np.ndarray:
 def scipys_ward(rows: np.ndarray) -> np.ndarray:
     from scipy.cluster.hierarchy import cut_tree, linkage
 
-    return cut_tree(linkage(rows.astype(np.float64), "ward"), [10, 50, 200, 1000]).T
+    return cut_tree(linkage(rows.astype(np.float64), "ward"), CUTS).T
+
+
+def fastclusters_ward(rows: np.ndarray) -> np.ndarray:
+    from fastcluster import linkage_vector
+    from scipy.cluster.hierarchy import cut_tree
+
+    return cut_tree(linkage_vector(rows.astype(np.float64), "ward"), CUTS).T
 
 
 def own_cuts(rows: np.ndarray) -> np.ndarray:
     from actx_cluster.clustering.ward import cut, ward
 
     tree = ward(rows)
-    return np.stack([cut(tree, k) for k in (10, 50, 200, 1000)])
+    return np.stack([cut(tree, k) for k in CUTS])
 
 
 def their_kmeans(rows: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -124,6 +135,15 @@ def their_kmeans(rows: np.ndarray, seed: int = 0) -> np.ndarray:
 
 def their_restarts(rows: np.ndarray) -> np.ndarray:
     return np.stack([their_kmeans(rows, seed) for seed in range(5)])
+
+
+def faiss_kmeans(rows: np.ndarray) -> np.ndarray:
+    import faiss
+
+    # by default it takes a sample of 256 rows a cluster, without saying so
+    method = faiss.Kmeans(D, K, niter=25, seed=0, max_points_per_centroid=len(rows))
+    method.train(rows)
+    return method.index.search(rows, 1)[1][:, 0]
 
 
 WORK: dict[str, Callable[[np.ndarray], Any]] = {
@@ -140,6 +160,8 @@ WORK: dict[str, Callable[[np.ndarray], Any]] = {
         their_kmeans,
         their_restarts,
         scipys_ward,
+        fastclusters_ward,
+        faiss_kmeans,
     )
 }
 
@@ -185,16 +207,27 @@ def disagreement(one: np.ndarray, other: np.ndarray) -> float:
 
 def exact_ward(n: int, small: int) -> list[Row]:
     own, theirs, sweep = Done("own_ward", n), Done("their_ward", n), Done("own_sweep", n)
-    cuts, scipys = Done("own_cuts", small).found, Done("scipys_ward", small).found
-    differ = max(disagreement(a, b) for a, b in zip(cuts, scipys, strict=True))
+    cuts = Done("own_cuts", small)
+    rivals = {"scipy": Done("scipys_ward", small)}
+    if find_spec("fastcluster"):
+        rivals["fastcluster"] = Done("fastclusters_ward", small)
     seconds = f"{own.seconds:.1f} s, scikit-learn {theirs.seconds:.1f} s"
     return [
-        Row(f"Ward {small}: 1 - ARI with scipy, k = 10 to 1000", differ, 0, ""),
+        *(row for name, rival in rivals.items() for row in _same_cuts(small, cuts, name, rival)),
         Row(f"Ward {n}: 1 - ARI with scikit-learn", disagreement(own.found, theirs.found), 0, ""),
         Row(f"Ward {n}: time / scikit-learn's", own.seconds / theirs.seconds, 1 / 7, note=seconds),
         Row(f"Ward {n}: memory / scikit-learn's", own.extra / theirs.extra, 1 / 7),
         Row(f"Ward {n}: memory beside the rows", own.extra, 400, "MB"),
         Row(f"Ward {n}: sweep of 10 k / one fit, CPU", sweep.cpu / own.cpu, 1.1),
+    ]
+
+
+def _same_cuts(n: int, own: Done, name: str, rival: Done) -> list[Row]:
+    differ = max(disagreement(a, b) for a, b in zip(own.found, rival.found, strict=True))
+    return [
+        Row(f"Ward {n}: 1 - ARI with {name}, k = 10 to 1000", differ, 0, ""),
+        Row(f"Ward {n}: time / {name}'s", own.seconds / rival.seconds),
+        Row(f"Ward {n}: memory / {name}'s", own.extra / rival.extra),
     ]
 
 
@@ -215,10 +248,18 @@ def kmeans(n: int) -> list[Row]:
     own, one, five = Done("own_kmeans", n), Done("their_kmeans", n), Done("their_restarts", n)
     best = min(spread(rows, labels) for labels in five.found)
     note = f"{own.seconds:.1f} s, scikit-learn {one.seconds:.1f} s"
-    return [
+    found = [
         Row(f"k-means {n}: SSE / best of 5 restarts", spread(rows, own.found) / best, 1),
         Row(f"k-means {n}: time / one restart's", own.seconds / one.seconds, 2, note=note),
     ]
+    if find_spec("faiss"):
+        quick = Done("faiss_kmeans", n)
+        ratio = spread(rows, own.found) / spread(rows, quick.found)
+        found += [
+            Row(f"k-means {n}: SSE / faiss's", ratio, note="25 iterations of all rows"),
+            Row(f"k-means {n}: time / faiss's", own.seconds / quick.seconds),
+        ]
+    return found
 
 
 def silhouette(n: int) -> list[Row]:

@@ -99,7 +99,7 @@ def linear(layer: layers.MatMul, bias: layers.MatBias | None = None) -> nn.Linea
 
 
 def activation(layer: layers.Activation) -> nn.Module:
-    kinds = (nn.Identity, nn.ReLU, nn.Mish, nn.SiLU)
+    kinds: tuple[type[nn.Module], ...] = (nn.Identity, nn.ReLU, nn.Mish, nn.SiLU)
     return dict(zip(layers.ACTIVATIONS, kinds, strict=True))[layer.kind]()
 
 
