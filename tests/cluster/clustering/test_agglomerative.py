@@ -108,10 +108,10 @@ def test_memory_picks_leaders_and_says_so(make_input, analyse, separated, monkey
     monkeypatch.setattr(costs, "FIXED", 0)
     rows, truth = separated
     found = agglomerative(
-        analyse, make_input(rows), k=12, memory="1450kB", silhouette=0, stability=1
+        analyse, make_input(rows), k=12, memory="1120kB", silhouette=0, stability=1
     )
     assert found.notes[0].startswith("Ward's tree of 100 leaders at most: one of all 1500 rows")
-    assert "memory = 1.45 MB" in found.notes[0]
+    assert "memory = 1.12 MB" in found.notes[0]
     assert adjusted_rand_score(truth, found.tables["assignments"]["cluster_k12"]) > 0.99
     assert is_valid_linkage(found.arrays["linkage"][0])
     with pytest.raises(AnalysisError, match="more than memory = 10 kB") as caught:

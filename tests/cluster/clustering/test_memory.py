@@ -47,11 +47,11 @@ def test_kmeans_reads_mini_batches_where_the_rows_do_not_fit(
         return analyse(KMeans, KMeansConfig, data, k=12, memory=memory, silhouette=0, stability=0)
 
     assert (
-        found("1500kB").notes[0].startswith('algorithm = "minibatch": "lloyd" needs about 2.04 MB')
+        found("1200kB").notes[0].startswith('algorithm = "minibatch": "lloyd" needs about 1.71 MB')
     )
     assert not any("minibatch" in note for note in found("3MB").notes)
-    with pytest.raises(AnalysisError, match="k-means of 1500 x 24 numbers needs about 1.2 MB"):
-        found("1MB")
+    with pytest.raises(AnalysisError, match="k-means of 1500 x 24 numbers needs about 865 kB"):
+        found("800kB")
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_what_does_not_fit_is_refused_with_what_does(
 
 def test_a_budget_lowers_the_number_of_leaders(make_input, analyse, separated, monkeypatch):
     monkeypatch.setattr(costs, "FIXED", 0)
-    options = {"leaders": 1000, "memory": "1400kB", "silhouette": 0, "stability": 0}
+    options = {"leaders": 1000, "memory": "1070kB", "silhouette": 0, "stability": 0}
     found = analyse(LeadersWard, LeadersConfig, make_input(separated[0]), **options)
     room = int(found.notes[0].split()[2])
-    assert found.notes[0] == f"at most {room} leaders: more do not fit in memory = 1.4 MB"
+    assert found.notes[0] == f"at most {room} leaders: more do not fit in memory = 1.07 MB"
     assert 500 < room < 600
     assert 10 < found.metrics["leaders"] <= room
 
