@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from actx_core.report import (
     TableView,
     write_report,
 )
+from actx_core.report.page import LINES
 from actx_core.results import Run
 from actx_core.stats import merge
 from actx_core.tables import read_table
@@ -34,8 +34,6 @@ from actx_core.units import size
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LINES = 1000
-"""Lines of a table that the page may show."""
 PREVIEWS = 12
 """Samples shown of each source."""
 
@@ -225,8 +223,7 @@ def _analysis(root: Path, result: Analysis, previews: Previews, part: float) -> 
 
 
 def _table(name: str, table: pa.Table, path: str) -> TableView:
-    first = table.slice(0, LINES).to_pydict()
-    return replace(TableView.of(name, first, path), total=len(table))
+    return TableView.of(name, table.slice(0, LINES).to_pydict(), path, len(table))
 
 
 def _title(result: Analysis) -> str:

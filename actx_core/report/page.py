@@ -54,6 +54,10 @@ class ArrayView:
     nonfinite: int = 0
 
 
+LINES = 1000
+"""Lines of a table that the page may show."""
+
+
 @dataclass(frozen=True, slots=True)
 class TableView:
     """The first rows of a table; ``total`` counts all, ``path`` is its file, relative to the page."""
@@ -66,12 +70,16 @@ class TableView:
 
     @classmethod
     def of(
-        cls, name: str, columns: Mapping[str, Sequence[Any]], path: str = "", first: int = 1000
+        cls,
+        name: str,
+        columns: Mapping[str, Sequence[Any]],
+        path: str = "",
+        total: int | None = None,
     ) -> TableView:
-        """The first rows of a table given by columns, as in ``Result.tables``."""
-        total = len(next(iter(columns.values()), ()))
-        rows = list(islice(zip(*columns.values(), strict=True), first))
-        return cls(name, list(columns), rows, total, path)
+        """A table by its columns, as in ``Result.tables``; ``total`` where they are only its first rows."""
+        rows = list(islice(zip(*columns.values(), strict=True), LINES))
+        count = len(next(iter(columns.values()), ()))
+        return cls(name, list(columns), rows, count if total is None else total, path)
 
 
 @dataclass(frozen=True, slots=True)

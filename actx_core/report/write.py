@@ -14,7 +14,7 @@ from actx_core.files import atomic
 from actx_core.report import words
 from actx_core.report.groups import Chapter, chapters
 from actx_core.report.maps import MapView
-from actx_core.report.page import AnalysisView, ReportPage
+from actx_core.report.page import LINES, AnalysisView, ReportPage
 from actx_core.report.pictures import Album, Encode, figures, thumbnail
 from actx_core.types import Preview
 from actx_core.units import size
@@ -31,7 +31,7 @@ class Limits:
     places: int = 8000
     points: int = 24_000
     figure_bytes: int = 2_400_000
-    whole: int = 1000
+    whole: int = LINES
     rows: int = 10
     columns: int = 12
     groups: int = 1000

@@ -480,7 +480,8 @@ def test_words(written, wanted):
 
 
 def test_a_table_is_cut_to_its_first_rows():
-    table = TableView.of("t", {"a": range(30), "b": np.arange(30)}, first=2)
-    assert (table.columns, table.total) == (["a", "b"], 30)
-    assert table.rows == [(0, 0), (1, 1)]
+    table = TableView.of("t", {"a": range(3000), "b": np.arange(3000)})
+    assert (table.columns, table.total) == (["a", "b"], 3000)
+    assert table.rows == [(n, n) for n in range(1000)]
+    assert TableView.of("t", {"a": [1, 2]}, total=7).total == 7
     assert TableView.of("t", {}).total == TableView.of("t", {"a": []}).total == 0
