@@ -30,7 +30,7 @@ from language_ways import LAYER, LENGTH, STORE_ACT, WAYS
 
 REPEATS, REPEATS_COSTLY = 5, 2
 TEXTS = {"deeplens": (8, 24), "deeplens, 1024": (2, 6), "output_hidden_states": (16, 48)}
-FEW, MANY = 32, 96
+FEW, MANY = 32, 288
 """Texts read, less the few from the many; ``TEXTS`` holds those of ways that cost most."""
 CHECKED = 6
 """Texts whose tensors are compared."""

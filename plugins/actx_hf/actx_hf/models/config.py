@@ -79,7 +79,7 @@ class TransformersConfig(LoadedConfig):
 
     tokenizer: Origin | None = None
     """Folder or name of another tokenizer; without it, the model's own."""
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=256, ge=1)
     """Texts in a batch: encoded together, read in as many forward passes as it takes, stored in order."""
     max_length: int = Field(default=0, ge=0)
     """Tokens that the model reads at once, special ones included; 0: what it can, at most 2048."""
@@ -91,7 +91,7 @@ class TransformersConfig(LoadedConfig):
     """Texts in one row, kept apart by the attention mask, or padded to texts of like length; auto: packed
     where a test with this model gives what each text gives alone."""
     pass_tokens: int = Field(default=0, ge=0)
-    """Tokens in one forward pass, padding included; 0: 256 on the CPU, 16384 on other devices."""
+    """Tokens in one forward pass, padding included; 0: 512 on the CPU, 16384 on other devices."""
     norm_ratio: tuple[str, ...] = ()
     """Taps for which each token's norm, over the median norm of its text, becomes a column: attention
     sinks stand out."""
