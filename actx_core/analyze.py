@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actx_core.config.load import load_dict
-from actx_core.config.pipeline import AnalysisEntry, PipelineConfig
+from actx_core.config.assemble import assemble_sources
+from actx_core.config.load import load_analyses
+from actx_core.config.pipeline import AnalysisEntry, PipelineConfig, SourceEntry
 from actx_core.config.problems import did_you_mean
 from actx_core.content import meaning
 from actx_core.contracts import Analyzer, Config, Input
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 Watch = Callable[[Stage], None]
 Inputs = Mapping[str, Callable[[], Input]]
 """Arrays by name, each made into an input when an analysis wants it."""
+_OWN = ("actx", "run", "analyze")
+"""The tables of a pipeline that its analyses depend on."""
 RESULT = "result.json"
 ASSIGNMENTS = "assignments"
 """A table with a line for each row of the input: its columns are those of the rows in a chain."""
@@ -68,15 +71,15 @@ def analyze(
     return folders
 
 
-def inputs_of(run: Run, config: PipelineConfig) -> Inputs:
-    """The arrays of a run, with previews from the sources of its pipeline."""
-    previews = RunPreviews(run, config).rows
+def inputs_of(run: Run, sources: Sequence[SourceEntry]) -> Inputs:
+    """The arrays of a run, with previews from its sources."""
+    previews = RunPreviews(run, sources).rows
     return {name: partial(_input, run, name, previews) for name in run.arrays}
 
 
 def stale(run: Run, config: PipelineConfig) -> bool:
     """Whether any analysis would have to run."""
-    jobs = _jobs(inputs_of(run, config), run.layout, config.analyses, lenient=True)
+    jobs = _jobs(inputs_of(run, config.sources), run.layout, config.analyses, lenient=True)
     return any(not _is_current(*_place(run.layout, entry, call)) for entry, call in jobs)
 
 
@@ -95,13 +98,25 @@ def export_run(run: Run, component: Component, config: Config, path: Path) -> li
     return files
 
 
-def own_config(run: Run) -> PipelineConfig:
-    """The pipeline that made a run."""
+def own_analyses(run: Run) -> tuple[AnalysisEntry, ...]:
+    """The analyses of the pipeline that made a run; its data and models need not be here."""
+    pipeline, base = _recorded(run)
+    tables = {name: pipeline[name] for name in pipeline if name in _OWN}
+    return load_analyses(tables, base=base) if tables.get("analyze") else ()
+
+
+def own_sources(run: Run) -> tuple[SourceEntry, ...]:
+    """The sources of a run that can be read here."""
+    return assemble_sources(*_recorded(run))
+
+
+def _recorded(run: Run) -> tuple[dict[str, Any], Path]:
+    """The pipeline that made a run, and the folder from which its paths start."""
     if not run.manifest:
         raise ConfigError(
             "the run has no run.json yet", where=str(run.path), hint="finish it first"
         )
-    return load_dict(run.manifest["pipeline"], base=run.path / run.manifest["base"])
+    return run.manifest["pipeline"], (run.path / run.manifest["base"]).absolute()
 
 
 def _jobs(

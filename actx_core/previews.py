@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache, cached_property
 from math import ceil
 
 import pyarrow as pa
 
-from actx_core.config.pipeline import PipelineConfig
+from actx_core.config.pipeline import SourceEntry
 from actx_core.errors import ActxError
 from actx_core.plan import build_source
 from actx_core.results import Run
@@ -29,9 +28,9 @@ AROUND = 40
 class RunPreviews:
     """Previews of samples and of rows; None where the data cannot be read any more."""
 
-    def __init__(self, run: Run, config: PipelineConfig) -> None:
+    def __init__(self, run: Run, sources: Sequence[SourceEntry]) -> None:
         self._run = run
-        self._entries = {entry.id: entry for entry in config.sources}
+        self._entries = {entry.id: entry for entry in sources}
         self._build = cache(lambda name: build_source(self._entries[name]))
         self._known: dict[tuple[str, str], Preview | None] = {}
 
@@ -40,8 +39,10 @@ class RunPreviews:
         new = [s for s in dict.fromkeys(samples) if (source, s) not in self._known]
         found: Sequence[Preview | None] = [None] * len(new)
         if new and source in self._entries:
-            with suppress(ActxError):  # the data may have moved since; figures stand without them
+            try:
                 found = self._build(source).preview(new)
+            except ActxError:  # the data may have moved since; figures stand without them
+                del self._entries[source]
         self._known.update(zip([(source, s) for s in new], found, strict=True))
         return [self._known[source, sample] for sample in samples]
 

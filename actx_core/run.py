@@ -302,14 +302,16 @@ class Pipeline:
             return run
         write_manifest(run, self.config, self.config.base, complete=False)
         run = open_run(self.layout.root)
-        analyze(inputs_of(run, self.config), run.layout, self.config.analyses, watch)
+        analyze(inputs_of(run, self.config.sources), run.layout, self.config.analyses, watch)
         for export in self.config.exports:
             watch(Stage("export", export.id))
             export_run(run, export.component, export.config, export.path)
         write_manifest(run, self.config, self.config.base, complete=True)
         watch(Stage("report", str(self.layout.report)))
         run = open_run(self.layout.root)
-        report_run(run, self.config)
+        file = self.config.file
+        command = f"actx run {file.name}" if file else ""
+        report_run(run, self.config.sources, self.config.analyses, command)
         return run
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actx_core.analyze import Analysis, analyses
-from actx_core.config.pipeline import PipelineConfig
+from actx_core.config.pipeline import AnalysisEntry, SourceEntry
 from actx_core.contracts import Input
 from actx_core.layout import Layout
 from actx_core.maps import maps_of
@@ -38,12 +38,18 @@ PREVIEWS = 12
 """Samples shown of each source."""
 
 
-def report_run(run: Run, config: PipelineConfig) -> Path:
-    """Write the report of a run and return its path."""
-    previews = RunPreviews(run, config)
+def report_run(
+    run: Run, sources: Sequence[SourceEntry], order: Sequence[AnalysisEntry], command: str = ""
+) -> Path:
+    """Write the report of a run and return its path.
+
+    Samples are shown as far as ``sources`` give them; results stand in the order of these analyses, all
+    others after them. ``command`` made the run.
+    """
+    previews = RunPreviews(run, sources)
     arrays = [_array(run, name) for name in run.arrays]
     timings = run.manifest.get("timings", {}).get("seconds", {})
-    place = {entry.id: i for i, entry in enumerate(config.analyses)}
+    place = {entry.id: i for i, entry in enumerate(order)}
     results = sorted(analyses(run.layout), key=lambda r: place.get(r.about["analysis"], len(place)))
     page = ReportPage(
         title=run.path.absolute().name,
@@ -59,7 +65,7 @@ def report_run(run: Run, config: PipelineConfig) -> Path:
         skipped=[(f"{cell}: {s.sample}", s.why) for cell, s in run.skipped],
         problems=_problems(run),
         notes=list(dict.fromkeys(note for cell in run.cells.values() for note in cell.notes)),
-        command=f"actx run {config.file.name}" if config.file else "",
+        command=command,
         versions=_versions(run),
     )
     return write_report(page, run.layout.report)

@@ -102,15 +102,15 @@ def _refuse(**given: Path | None) -> None:
 def _of_run(
     path: Path, entries: Sequence[AnalysisEntry] | None, watch: Any
 ) -> tuple[list[Path], Path]:
-    from actx_core.analyze import analyze, inputs_of, own_config
+    from actx_core.analyze import analyze, inputs_of, own_analyses, own_sources
     from actx_core.results import open_run
     from actx_core.summary import report_run
 
     run = open_run(path)
-    config = own_config(run)
-    wanted = config.analyses if entries is None else entries
-    folders = analyze(inputs_of(run, config), run.layout, wanted, watch)
-    return folders, report_run(run, config)
+    sources = own_sources(run)
+    wanted = own_analyses(run) if entries is None else entries
+    folders = analyze(inputs_of(run, sources), run.layout, wanted, watch)
+    return folders, report_run(run, sources, wanted)
 
 
 def _of_file(

@@ -25,7 +25,7 @@ from actx_core.config.pipeline import (
     StoreEntry,
     TapRequest,
 )
-from actx_core.config.problems import Problems, did_you_mean
+from actx_core.config.problems import Places, Problems, did_you_mean
 from actx_core.config.translate import show
 from actx_core.errors import ActxError
 
@@ -87,6 +87,13 @@ def assemble_analyses(
     check_on(_wanted(check), None, problems)
     problems.raise_any()
     return analyses
+
+
+def assemble_sources(data: dict[str, Any], base: FilePath) -> tuple[SourceEntry, ...]:
+    """The sources whose plugins and files are here, of a pipeline that was checked elsewhere."""
+    check = Checker(Problems(Places.of_dict(data)), base)
+    _run(check, data)
+    return tuple(chain.from_iterable(_each(check, data, "source", _sources)))
 
 
 def _check_top(data: dict[str, Any], problems: Problems, needed: Sequence[str]) -> None:

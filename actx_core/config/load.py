@@ -37,14 +37,17 @@ def load_file(path: str | FilePath, overrides: Sequence[str] = ()) -> PipelineCo
 
 
 def load_analyses(
-    given: str | FilePath | Mapping[str, Any], overrides: Sequence[str] = ()
+    given: str | FilePath | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    base: str | FilePath = "",
 ) -> tuple[AnalysisEntry, ...]:
     """Read and check the analyses of a pipeline, a file or a dict, that may say nothing else.
 
+    Relative paths of a dict start from ``base``, those of a file from its folder.
     Raises ConfigError as `load_file` does.
     """
     if isinstance(given, Mapping):
-        data, base = dict(given), FilePath().absolute()
+        data, base = dict(given), FilePath(base).absolute()
         problems = Problems(Places.of_dict(data))
     else:
         (data, problems), base = _read(given), FilePath(given).absolute().parent

@@ -374,6 +374,23 @@ def test_analyze_needs_only_the_analyses(finished: Path, tmp_path: Path) -> None
     assert "length" in (tmp_path / found[-1]["report"]).read_text()
 
 
+@pytest.mark.parametrize("section", ["model", "source"])
+def test_analyze_does_without_what_made_the_run(
+    finished: Path, tmp_path: Path, section: str
+) -> None:
+    """As on a machine without the model's plugin, or without the data and the source's plugin."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    manifest = json.loads((tmp_path / "out/run.json").read_text())
+    table = manifest["pipeline"][section]
+    (table[0] if section == "model" else table)["type"] = "elsewhere"
+    (tmp_path / "out/run.json").write_text(json.dumps(manifest))
+    shutil.rmtree(tmp_path / "out/analyses")
+    for args in ((), ("--type", "norms", "--set", "as=sizes")):
+        lines = done(tmp_path, "analyze", "out", *args)
+        assert lines[-1] == "out/report.html"
+    assert sorted(p.name for p in (tmp_path / "out/analyses").iterdir()) == ["norms", "sizes"]
+
+
 def test_analyze_takes_a_bare_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", a=np.ones((4, 3)), b=np.zeros((2, 3)))
     (tmp_path / "words.csv").write_text("word\ncat\ndog\nowl\nemu\n")

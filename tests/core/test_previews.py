@@ -38,7 +38,7 @@ def shown(monkeypatch):
     array = SimpleNamespace(spec=SimpleNamespace(source="texts"), rows=rows)
     run = {"texts/net/tap": array}
     entries = [SimpleNamespace(id="texts")]
-    made = RunPreviews(Arrays(run), SimpleNamespace(sources=entries))
+    made = RunPreviews(Arrays(run), entries)
     return SimpleNamespace(rows=made.rows, samples=made.samples, read=read, table=rows)
 
 
@@ -46,6 +46,20 @@ class Arrays(dict):
     @property
     def arrays(self):
         return list(self)
+
+
+def test_data_that_are_gone_leave_no_pictures_and_are_asked_for_once(monkeypatch):
+    asked = []
+
+    def preview(samples):
+        asked.append(samples)
+        raise SourceError("the disk is elsewhere")
+
+    monkeypatch.setattr(previews, "build_source", lambda _: SimpleNamespace(preview=preview))
+    made = RunPreviews(Arrays({}), [SimpleNamespace(id="texts")])
+    assert made.samples("texts", ["one", "two"]) == [None, None]
+    assert made.samples("texts", ["three"]) == [None]
+    assert asked == [["one", "two"]]
 
 
 def test_rows_are_about_a_part_of_their_text(shown):
@@ -57,14 +71,6 @@ def test_rows_are_about_a_part_of_their_text(shown):
     assert shown.read == ["two", "one", "gone"]  # each once
     assert shown.rows("another/net/tap", [0, 1]) == [None, None]
     assert shown.samples("no source", ["one"]) == [None]
-
-
-def test_data_that_are_gone_leave_no_pictures(shown, monkeypatch):
-    def preview(_):
-        raise SourceError("the folder is gone")
-
-    monkeypatch.setattr(previews, "build_source", lambda _: SimpleNamespace(preview=preview))
-    assert shown.samples("texts", ["one"]) == [None]
 
 
 def test_rows_in_words(shown):

@@ -216,6 +216,21 @@ class TestRows:
         assert other.preview(["00000002", "none"])[0].data == "new"
         assert other.preview(["none"]) == [None]
 
+    @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+    def test_a_stream_shows_its_texts_again(self, tmp_path, kind):
+        for name in ("a", "b"):
+            rows = [{"text": f"{name}{n}", "key": f"{name}{n}"} for n in range(30)]
+            if kind == "parquet":
+                table = pa.Table.from_pylist(rows)
+                pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=7)
+            else:
+                lines(tmp_path / f"{name}.jsonl", rows)
+        ids = [f"{name}.{kind}:{n:08d}" for name, n in (("b", 3), ("a", 29), ("b", 2), ("b", 20))]
+        shown = source(tmp_path).preview([*ids, ids[0], "c:00000001", "none", f"a.{kind}:00000030"])
+        assert [one and one.data for one in shown] == ["b3", "a29", "b2", "b20", "b3"] + [None] * 3
+        assert [one.caption for one in shown[:4]] == ids
+        assert source(tmp_path, id="key").preview(["a0"]) == [None]
+
     def test_texts_stay_on_disk(self, tmp_path):
         table = source(lines(tmp_path / "x.jsonl", ROWS), streaming=False)
         samples = table.listing()
@@ -245,8 +260,9 @@ class TestMessages:
         assert loaded(path, messages="m") == [CHAT, [CHAT[0], tool]]
         pq.write_table(pa.Table.from_pylist([{"m": [tool]}, {"m": CHAT}]), tmp_path / "x.parquet")
         assert loaded(tmp_path / "x.parquet", messages="m") == [[tool], CHAT]
-        table = source(path, messages="m", streaming=False)
-        assert table.preview(["00000000"])[0].data == "user: hi\nassistant: ho"
+        for streaming, id in ((False, "00000000"), (True, "x.jsonl:00000000")):
+            (shown,) = source(path, messages="m", streaming=streaming).preview([id])
+            assert shown.data == "user: hi\nassistant: ho"
 
     def test_what_is_no_conversation(self, tmp_path):
         path = lines(tmp_path / "x.jsonl", [{"m": [{"from": "human", "value": "hi"}], "t": "x"}])

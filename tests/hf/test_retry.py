@@ -117,6 +117,20 @@ def test_nobody_listens():
         rows("http://127.0.0.1:1/x.parquet")
 
 
+def test_a_preview_does_not_wait_for_the_network(corpus, monkeypatch):
+    from letters_toy.server import serving
+
+    monkeypatch.setattr(retry.time, "sleep", lambda _: pytest.fail("it waits"))
+    folder, texts = corpus
+    ids = ["x.parquet:00000700", "x.parquet:00000007"]
+    with serving(folder) as server:
+        found = datasets_source(DatasetsConfig(path=f"{server.url}/x.parquet")).preview(ids)
+    assert [one.data for one in found] == [texts[700], texts[7]]
+    with serving(folder, itertools.repeat(503)) as server, pytest.raises(SourceError):
+        datasets_source(DatasetsConfig(path=f"{server.url}/x.parquet")).preview(ids)
+    assert server.seen == [503]
+
+
 def test_what_is_not_there_is_not_tried_again(corpus, monkeypatch):
     from letters_toy.server import serving
 

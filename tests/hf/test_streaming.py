@@ -68,6 +68,13 @@ def done(given, **options):
 
 
 @pytest.mark.parametrize("source", ["parquet", "lines"])
+def test_the_report_shows_texts(corpus, source):
+    done(spec(corpus, "out", source))
+    page = (corpus / "out/report.html").read_text()
+    assert all(f"text {i} {'x' * (i % 7)}".strip() in page for i in range(5))
+
+
+@pytest.mark.parametrize("source", ["parquet", "lines"])
 def test_killed_in_the_middle(corpus, source, monkeypatch):
     """SIGKILL after some shards: the same files in the end, and less than one shard done twice."""
     done(spec(corpus, "whole", source))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -14,6 +14,7 @@ from actx_hf.sources.config import DatasetsConfig, address
 from actx_hf.sources.locate import Data, load, locate
 from actx_hf.sources.parts import TablePart
 from actx_hf.sources.records import check_schema, columns, content, place, sample_id
+from actx_hf.sources.retry import once
 from actx_hf.sources.rows import Extent, Place, Row, Rows, schema
 
 
@@ -47,10 +48,7 @@ class DatasetStream(Source[DatasetsConfig]):
             raise SourceError("expected rows, found none", where=address(self.config.path))
 
     def read(self, shard: Shard) -> Iterator[Sample]:
-        first = Place(*shard.cursor)
-        rows, self._rows = self._rows, None  # left by the shard before, where that ended
-        if rows is None or not rows.forward(first):
-            rows = Rows(self._data.parts, self.config.wanted, first)
+        rows = self._at(Place(*shard.cursor))
         seen: dict[str, str] = {}
         for position in range(shard.start, shard.stop or 0):
             sample = self._sample(self._next(rows, position))
@@ -64,6 +62,34 @@ class DatasetStream(Source[DatasetsConfig]):
             if position + 1 == shard.stop:
                 self._rows = rows
             yield sample
+
+    def preview(self, samples: Sequence[str]) -> list[Preview | None]:
+        """The texts, or the messages with their roles, read again in the order of the data set.
+
+        None for one that cannot be read, and for all where ids come from a column: those tell no place.
+        """
+        if self.config.id:
+            return [None] * len(samples)
+        with once():
+            numbers = {part.name: number for number, part in enumerate(self._data.parts)}
+            places = {id: place for id in samples if (place := _place(numbers, id))}
+            ordered = sorted(places, key=places.__getitem__)
+            found = {id: self._shown(id, places[id]) for id in ordered}
+        return [found.get(id) for id in samples]
+
+    def _shown(self, id: str, place: Place) -> Preview | None:
+        rows = self._at(place)
+        row = next(rows, None)
+        self._rows = rows
+        sample = self._sample(row) if row else None
+        return shown(sample) if sample and sample.id == id else None
+
+    def _at(self, place: Place) -> Rows:
+        """The rows from a place on; those read before, where they end near it."""
+        rows, self._rows = self._rows, None
+        if rows is None or not rows.forward(place):
+            rows = Rows(self._data.parts, self.config.wanted, place)
+        return rows
 
     def _next(self, rows: Rows, position: int) -> Row:
         row = next(rows, None)
@@ -123,16 +149,9 @@ class DatasetTable(ListedSource[DatasetsConfig]):
 
     def preview(self, samples: Sequence[str]) -> list[Preview | None]:
         """The texts, or the messages with their roles; None for one that cannot be read."""
-        return [self._preview(id) for id in samples]
-
-    def _preview(self, id: str) -> Preview | None:
-        try:
-            data = self._samples[id].load()
-        except (KeyError, SourceError):
-            return None
-        if not isinstance(data, str):
-            data = "\n".join(f"{message['role']}: {message['content']}" for message in data)
-        return Preview("text", data, caption=id)
+        with once():
+            known = self._samples
+        return [shown(known[id]) if id in known else None for id in samples]
 
     @cached_property
     def _samples(self) -> dict[str, Sample]:
@@ -153,6 +172,23 @@ class DatasetTable(ListedSource[DatasetsConfig]):
         if not samples:
             raise SourceError("expected rows, found none", where=address(self.config.path))
         return samples
+
+
+def shown(sample: Sample) -> Preview | None:
+    """The text of a sample, or its messages with their roles; None where it cannot be read."""
+    try:
+        data = sample.load()
+    except SourceError:
+        return None
+    if not isinstance(data, str):
+        data = "\n".join(f"{message['role']}: {message['content']}" for message in data)
+    return Preview("text", data, caption=sample.id)
+
+
+def _place(numbers: Mapping[str, int], id: str) -> Place | None:
+    """Where the row of an id stands that ``sample_id`` made, if there is such a part."""
+    part, _, row = id.rpartition(":")
+    return Place(numbers[part], int(row)) if part in numbers and row.isdigit() else None
 
 
 def _sha256(value: Any) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from actx_core import SourceError
@@ -11,7 +13,19 @@ from actx_core import SourceError
 PAUSES = (1, 2, 4, 8, 16, 32, 60, 60, 60)
 """Seconds before each further attempt; the count starts again as soon as data arrive."""
 
+_PATIENT = ContextVar("_PATIENT", default=True)
+
 T = TypeVar("T")
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """Within, nothing is tried again: for what can be done without."""
+    token = _PATIENT.set(False)
+    try:
+        yield
+    finally:
+        _PATIENT.reset(token)
 
 
 class Patience:
@@ -33,7 +47,7 @@ class Patience:
         lost = _lost(error)
         if lost is None:
             raise error
-        if self.failures == len(PAUSES):
+        if self.failures == len(PAUSES) or not _PATIENT.get():
             raise SourceError(
                 f"the connection failed {self.failures + 1} times in a row, last with: {told(lost)}",
                 where=self.what,

@@ -19,7 +19,7 @@ Row = tuple[str, int, dict[str, Any]]
 """Name of the part, number in it from 0, and the columns that were asked for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Place:
     """A row: the number of its part, and its own in it."""
 
