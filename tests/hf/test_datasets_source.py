@@ -231,6 +231,11 @@ class TestRows:
         assert [one.caption for one in shown[:4]] == ids
         assert source(tmp_path, id="key").preview(["a0"]) == [None]
 
+    def test_a_stream_is_not_read_far_for_a_preview(self, tmp_path):
+        path = lines(tmp_path / "x.jsonl", [{"text": str(n)} for n in range(10_001)])
+        shown = source(path).preview(["x.jsonl:00009999", "x.jsonl:00010000"])
+        assert [one and one.data for one in shown] == ["9999", None]
+
     def test_texts_stay_on_disk(self, tmp_path):
         table = source(lines(tmp_path / "x.jsonl", ROWS), streaming=False)
         samples = table.listing()

@@ -66,16 +66,25 @@ class DatasetStream(Source[DatasetsConfig]):
     def preview(self, samples: Sequence[str]) -> list[Preview | None]:
         """The texts, or the messages with their roles, read again in the order of the data set.
 
-        None for one that cannot be read, and for all where ids come from a column: those tell no place.
+        None for one that cannot be read, or only after 10,000 others of its file, and for all where ids
+        come from a column: those tell no place.
         """
         if self.config.id:
             return [None] * len(samples)
         with once():
             numbers = {part.name: number for number, part in enumerate(self._data.parts)}
-            places = {id: place for id in samples if (place := _place(numbers, id))}
+            places = {id: place for id in samples if (place := self._place(numbers, id))}
             ordered = sorted(places, key=places.__getitem__)
             found = {id: self._shown(id, places[id]) for id in ordered}
         return [found.get(id) for id in samples]
+
+    def _place(self, numbers: Mapping[str, int], id: str) -> Place | None:
+        """Where the row of an id stands that ``sample_id`` made, if it can be looked up."""
+        name, _, row = id.rpartition(":")
+        if name not in numbers or not row.isdigit():
+            return None
+        first = self._data.parts[numbers[name]].first
+        return Place(numbers[name], int(row)) if first is None or int(row) < first else None
 
     def _shown(self, id: str, place: Place) -> Preview | None:
         rows = self._at(place)
@@ -183,12 +192,6 @@ def shown(sample: Sample) -> Preview | None:
     if not isinstance(data, str):
         data = "\n".join(f"{message['role']}: {message['content']}" for message in data)
     return Preview("text", data, caption=sample.id)
-
-
-def _place(numbers: Mapping[str, int], id: str) -> Place | None:
-    """Where the row of an id stands that ``sample_id`` made, if there is such a part."""
-    part, _, row = id.rpartition(":")
-    return Place(numbers[part], int(row)) if part in numbers and row.isdigit() else None
 
 
 def _sha256(value: Any) -> str:

@@ -26,6 +26,9 @@ _READ = 8 * 2**20
 class Part(ABC):
     """Rows that lie together, in a file or table. ``name`` goes into ids, ``file`` into messages."""
 
+    first: int | None = None
+    """Rows at the beginning that can be looked up; None: all, wherever they stand."""
+
     def __init__(self, name: str, file: str) -> None:
         self.name = name
         self.file = file
@@ -86,6 +89,8 @@ class ParquetPart(Part):
 
 class StreamPart(Part):
     """A file that ``datasets`` reads from its beginning: JSON lines, CSV, text, Arrow."""
+
+    first = 10 * ROWS
 
     def __init__(self, name: str, file: str, stream: IterableDataset) -> None:
         super().__init__(name, file)
