@@ -27,9 +27,9 @@ def make(folder, **options):
     return Transformers(TransformersConfig(name=str(folder), device="cpu", **options))
 
 
-def reference(folder, texts, names, attention=None):
+def reference(folder, texts, names, **options):
     """The tensors at hook points in plain forward passes, one text at a time: one row per token or pair."""
-    model = transformers.AutoModel.from_pretrained(folder, attn_implementation=attention).eval()
+    model = transformers.AutoModel.from_pretrained(folder, **options).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     places = {name: place for name, place in resolve(model).places.items() if name in names}
     rows = {name: [] for name in names}
@@ -81,12 +81,28 @@ WINDOWED = {
 @pytest.mark.parametrize("family", WINDOWED)
 def test_windows_of_attention_do_not_reach_into_other_texts(saved, family, attention):
     folder, names = saved(family, **WINDOWED[family]), ["blocks.2.resid_post"]
-    expected = reference(folder, CORPUS, names, attention or None)
-    plain = reference(saved(family), CORPUS, names, attention or None)
+    expected = reference(folder, CORPUS, names, attn_implementation=attention or None)
+    plain = reference(saved(family), CORPUS, names, attn_implementation=attention or None)
     assert np.abs(expected[names[0]] - plain[names[0]]).max() > 0.01
     for batching in ("auto", "bucketed"):
         model = make(folder, batching=batching, pass_tokens=64, attention=attention)
         same(extract(model, CORPUS, names)[names[0]], expected[names[0]])
+
+
+@pytest.mark.parametrize("bits", ["8bit", "4bit"])
+def test_a_quantised_model_is_read_as_transformers_reads_it(saved, bits):
+    pytest.importorskip("bitsandbytes")
+    wide = {"hidden_size": 64, "intermediate_size": 128}  # 4-bit weights come in blocks of 64
+    folder, name = saved("llama", **wide), "blocks.1.resid_post"
+    model = make(folder, quantize=bits)
+    found = extract(model, CORPUS, [name])[name]
+    quantization = transformers.BitsAndBytesConfig(
+        **{f"load_in_{bits}": True}, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype="float32"
+    )
+    same(found, reference(folder, CORPUS, [name], quantization_config=quantization)[name], 0.01)
+    plain = make(folder)
+    assert np.abs(found - extract(plain, CORPUS, [name])[name]).max() > 0.001
+    assert model.describe()["parameters"] == plain.describe()["parameters"]
 
 
 def test_packing_that_mixes_texts_is_refused_by_name(saved):

@@ -52,7 +52,8 @@ class LoadedConfig(TorchConfig):
     device_map: Literal["", "auto", "balanced", "balanced_low_0", "sequential"] = ""
     """Spread the model over all devices with accelerate, for one that is too large for a device."""
     quantize: Literal["", "8bit", "4bit"] = ""
-    """Load linear layers in 8 or 4 bits with bitsandbytes; activations are then close, not exact."""
+    """Load linear layers in 8 or 4 bits (NF4, Dettmers et al. 2023) with bitsandbytes; activations are then
+    close, not exact."""
     trust: bool = False
     """Allow code of the repository to run on this machine, and pickled weights to be read."""
 

@@ -32,7 +32,10 @@ class Loaded(TorchModel[T]):
 
     def describe(self) -> Mapping[str, Any]:
         facts = {} if self.whole is None else loading.facts(self.config, self.whole)
-        return {**super().describe(), "model": facts}
+        count = sum(
+            each.numel() for each in self._unloaded.parameters()
+        )  # packed, 4 bits are fewer
+        return {**super().describe(), "parameters": count, "model": facts}
 
     def close(self) -> None:
         super().close()
@@ -41,7 +44,8 @@ class Loaded(TorchModel[T]):
     def loaded(self) -> nn.Module:
         if self.module is None:
             whole = self.whole = loading.weights(self.config, head=self.head)
-            self.weights_digest = digest(_own(whole, self._parameters))
+            names = frozenset(name for name, _ in named_tensors(self._unloaded))
+            self.weights_digest = digest(_own(whole, names))
             self.module = whole.get_submodule(prefix(whole).rstrip("."))
         return self.module
 
@@ -63,11 +67,10 @@ class Loaded(TorchModel[T]):
         return module
 
     @cached_property
-    def _parameters(self) -> frozenset[str]:
-        """Names of the base model's parameters and buffers."""
+    def _unloaded(self) -> nn.Module:
+        """The base model without weights."""
         with torch.device("meta"):
-            module = loading.skeleton(self.config)
-        return frozenset(name for name, _ in named_tensors(module))
+            return loading.skeleton(self.config)
 
 
 def prefix(whole: nn.Module) -> str:

@@ -204,14 +204,15 @@ def _placement(config: LoadedConfig) -> dict[str, Any]:
     if config.device_map:
         given["device_map"] = config.device_map
     if config.quantize:
-        # At every layer of every pass it says that it computes in float16.
-        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+        # At every layer of every pass it says how it computes.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         with reported(config):
             quantization: Any = transformers.BitsAndBytesConfig
             given["quantization_config"] = quantization(
                 load_in_8bit=config.quantize == "8bit",
                 load_in_4bit=config.quantize == "4bit",
                 bnb_4bit_compute_dtype=getattr(torch, config.dtype),
+                bnb_4bit_quant_type="nf4",
             )
     return given
 
