@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv
 
 from actx_core.errors import StoreError
@@ -72,14 +73,23 @@ def read_join(path: Path, on: str) -> Join:
 
 
 def read_columns(path: Path, text: str) -> pa.Table:
-    """Read a CSV, TSV or Parquet table; the column ``text``, if there is one, as text."""
+    """Read a CSV, TSV or Parquet table; the column ``text``, if there is one, as text.
+
+    An empty field of CSV and TSV has no value, in columns of text as in those of numbers.
+    """
     if path.suffix == ".parquet":
         return read_table(path)
     try:
-        return csv.read_csv(
+        table = csv.read_csv(
             path,
             parse_options=csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv" else ","),
             convert_options=csv.ConvertOptions(column_types={text: pa.string()}),  # 007 stays 007
         )
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(f"cannot be read: {error}", where=str(path)) from error
+    for number, field in enumerate(table.schema):
+        if field.name != text and pa.types.is_string(field.type):
+            column = table.column(number)
+            filled = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+            table = table.set_column(number, field.name, filled)
+    return table

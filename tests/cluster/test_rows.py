@@ -100,3 +100,8 @@ def test_few_dimensions_with_most_of_the_variance_are_told():
     variance[[7, 300, 12]] = 36 * 20, 36 * 30, 36 * 10
     assert "2 of 384 dimensions hold 71% of the variance (dimension 300, 7)" in dominant(variance)
     assert dominant(np.array([5.0, 1.0, 1.0])) == ""  # of three, one always holds much
+
+
+def test_complex_numbers_are_refused(make_input):
+    with pytest.raises(AnalysisError, match="expected real numbers, found complex64"):
+        Rows(make_input(np.ones((4, 2), "complex64")))

@@ -46,6 +46,28 @@ def test_small_dimensions_beside_a_massive_one_keep_their_digits(make_input):
     np.testing.assert_allclose(found.energies / 1999, exact.explained_variance_, rtol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [1e3, 1e5])
+@pytest.mark.parametrize("turned", [False, True])
+def test_components_far_below_the_first_are_neither_mixed_nor_lost(make_input, scale, turned):
+    random = np.random.default_rng(5)
+    massive = random.normal(size=16) if turned else np.eye(16)[3]
+    array = random.normal(size=(1000, 16)) * np.linspace(2, 1, 16)
+    array = (array + scale * np.outer(random.normal(size=1000), massive)).astype("float32")
+    found = spectrum.principal(Rows(make_input(array)), 8, 0)
+    exact = PCA(8, svd_solver="full").fit(array.astype(float))
+    np.testing.assert_allclose(found.energies / 999, exact.explained_variance_, rtol=1e-5)
+    assert np.abs(np.sum(found.directions * exact.components_, 1)).min() > 0.9999
+
+
+@pytest.mark.parametrize("offset", [0, 100])
+def test_rounding_is_no_component(make_input, offset):
+    random = np.random.default_rng(6)
+    array = (random.normal(size=(300, 3)) @ random.normal(size=(3, 12)) + offset).astype("float32")
+    assert len(spectrum.principal(Rows(make_input(array)), 12, 0).energies) == 3
+    repeated = np.repeat(random.normal(size=(3, 12)).astype("float32"), 30, axis=0)
+    assert len(spectrum.principal(Rows(make_input(repeated)), 12, 0).energies) == 2
+
+
 def test_the_randomized_way_needs_neither_matrix(make_input, monkeypatch):
     monkeypatch.setattr(spectrum, "EXACT", 10)
     monkeypatch.setattr(spectrum, "FEW", 10)
@@ -67,10 +89,12 @@ def test_rotated_rows_have_rotated_components(make_input):
     np.testing.assert_allclose(np.abs(np.sum(one.directions @ turn * two.directions, 1)), 1)
 
 
-def test_values_too_large_to_square_are_refused(make_input):
+def test_values_too_large_or_too_small_to_square_are_refused(make_input):
     array = np.random.default_rng(4).normal(size=(50, 3)).astype("float32") * 1e30
     with pytest.raises(AnalysisError, match="too large for sums of squares in float32"):
         spectrum.principal(Rows(make_input(array)), 2, 0)
+    with pytest.raises(AnalysisError, match="too small for sums of squares in float32"):
+        spectrum.principal(Rows(make_input((array.astype(float) * 1e-60).astype("float32"))), 2, 0)
 
 
 class Endless:

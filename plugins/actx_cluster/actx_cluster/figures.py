@@ -32,7 +32,8 @@ def plane(matrix: np.ndarray, seed: int) -> np.ndarray:
     """Rows in the plane of their first two principal components, (rows, 2), float32."""
     count = min(2, *matrix.shape)
     places = np.zeros((len(matrix), 2), np.float32)
-    places[:, :count] = PCA(count, random_state=seed).fit_transform(matrix)
+    centred = matrix - matrix.mean(axis=0, dtype=np.float64).astype(matrix.dtype)
+    places[:, :count] = PCA(count, random_state=seed).fit_transform(centred)
     return places
 
 

@@ -41,7 +41,7 @@ class Rows:
 
     ``dtype`` is float32, or float64 where the input needs it. ``keep`` narrows them to some rows of the
     input, in order; ``numbers`` are the rows' numbers in the input. Raises AnalysisError for rows that
-    have several axes.
+    have several axes, and for complex numbers.
     """
 
     def __init__(self, data: Input, keep: np.ndarray | None = None) -> None:
@@ -51,6 +51,12 @@ class Rows:
         self.count = len(self.numbers)
         self.axis = (*data.axes, "value")[1]
         self.dtype = np.result_type(data.array.dtype, np.float32)
+        if self.dtype.kind == "c":
+            raise AnalysisError(
+                f"expected real numbers, found {data.array.dtype}",
+                where=data.name,
+                hint="store real and imaginary parts, or sizes, as dimensions of their own",
+            )
 
     @property
     def shape(self) -> Shape:
@@ -113,6 +119,18 @@ class Rows:
             where=self.data.name,
             hint="store the tap as float32 if it overflows float16, or leave these samples out",
         )
+
+    def squarable(self, square: float) -> None:
+        """Raises AnalysisError where squares leave the range of ``dtype``; ``square`` is a row's mean one."""
+        limits = np.finfo(self.dtype)
+        large = not 4 * square * self.count < float(limits.max)
+        if large or square < float(limits.tiny / limits.eps):
+            raise AnalysisError(
+                f"values are too {'large' if large else 'small'} for sums of squares in {self.dtype}",
+                where=self.data.name,
+                hint='scale the tap, by preprocess = "zscore" where there is that option, or store it as'
+                " float64",
+            )
 
     def scaler(self, preprocess: Preprocess, moments: Moments) -> Scaler:
         """The preprocessing fitted on these rows; ``pca:N`` and ``whiten:N`` take one more pass."""

@@ -21,6 +21,8 @@ FEW = 4096
 MEMORY = 2**30
 """Bytes up to which few, long rows are held in memory for it."""
 CHUNK = 8192
+SMALL = 1000
+"""Roundings of the largest component's energy below which another is looked at in float64."""
 PASSES = 7
 OVERSAMPLING = 10
 
@@ -60,30 +62,51 @@ def principal(rows: Rows, few: int, seed: int) -> Spectrum:
     if rows.size > rows.count and rows.count <= FEW and rows.count * rows.size * 8 <= MEMORY:
         found = _from_gram(rows, few)
     elif rows.size <= EXACT:
-        found = scatter(lambda: (block for _, block in rows.blocks()), rows.size, few)
-        _check(rows, found)
-        noise = max(noise, float(np.finfo(rows.dtype).eps))
+        found = _from_scatter(rows, few)
     else:
         mean = rows.moments().mean
         found = randomized(lambda: _centred(rows, mean), rows.size, few, seed)
         found = replace(found, mean=mean)
         noise = max(noise, float(np.finfo(rows.dtype).eps))
-    # what rounding leaves of a missing dimension is no component
-    kept = found.energies > noise * found.energies[0]
+    # what rounding leaves of a missing dimension, here or where the values were stored, is no component
+    means = rows.count * float(found.mean @ found.mean) / rows.size
+    stored = float(np.finfo(rows.dtype).eps) ** 2 / 4 * (means + found.energies[0])
+    floor = max(noise * found.energies[0], stored)
+    kept = found.energies >= min(floor, found.energies[0])
     directions = found.directions[kept]
     largest = np.abs(directions).argmax(axis=1, keepdims=True)
     directions = directions * np.sign(np.take_along_axis(directions, largest, axis=1))
     return replace(found, directions=directions, energies=found.energies[kept])
 
 
-def scatter(blocks: Blocks, size: int, few: int, *, centre: bool = True) -> Spectrum:
-    """Exact, in one pass: products in the rows' own precision, sums in float64."""
+def _from_scatter(rows: Rows, few: int) -> Spectrum:
+    """In one pass, or in two where some components are small beside the first.
+
+    Products in float32 are too rough for those: they would be mixed, or lost in noise.
+    """
+
+    def blocks() -> Iterator[np.ndarray]:
+        return (block for _, block in rows.blocks())
+
+    found = scatter(blocks, rows.size, few)
+    _check(rows, found)
+    rough = SMALL * np.finfo(np.float32).eps * found.energies[0]
+    if rows.dtype == np.float32 and found.energies[-1] < rough:
+        found = scatter(blocks, rows.size, few, wide=True)
+    return found
+
+
+def scatter(
+    blocks: Blocks, size: int, few: int, *, centre: bool = True, wide: bool = False
+) -> Spectrum:
+    """Exact, in one pass: products in the rows' own precision, or in float64 if ``wide``; sums in float64."""
+    step = CHUNK // 16 if wide else CHUNK
     count, total, sums, shift = 0, np.zeros((size, size)), np.zeros(size), np.zeros(size)
     for block in blocks():
         if centre and not count:  # near the mean: little is lost when the rest of it is taken off
-            shift = block.mean(axis=0)
-        for start in range(0, len(block), CHUNK):
-            part = block[start : start + CHUNK]
+            shift = block.mean(axis=0, dtype=np.float64 if wide else None)
+        for start in range(0, len(block), step):
+            part = block[start : start + step]
             with np.errstate(over="ignore", invalid="ignore"):  # looked for at the end
                 part = part - shift if centre else part
                 total += part.T @ part
@@ -144,13 +167,7 @@ def _centred(rows: Rows, mean: np.ndarray) -> Iterator[np.ndarray]:
 
 def _check(rows: Rows, found: Spectrum) -> None:
     """Look closer where one pass found something odd: values that are not finite, rows that hardly differ."""
-    size = rows.count * float(found.mean @ found.mean)
-    if len(found.energies) and found.squares.sum() > 1e-9 * size:
-        return
-    rows.moments()  # names the rows, or says that all are equal
-    if not len(found.energies):
-        raise AnalysisError(
-            f"values are too large for sums of squares in {rows.dtype}",
-            where=rows.data.name,
-            hint="scale the tap, or store it as float64",
-        )
+    square = float(found.squares.sum()) / rows.count
+    if not len(found.energies) or not square > 1e-9 * float(found.mean @ found.mean):
+        rows.moments()  # names the rows, or says that all are equal
+    rows.squarable(square if len(found.energies) else np.inf)

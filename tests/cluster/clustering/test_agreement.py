@@ -66,6 +66,12 @@ def test_labels_are_numbered_by_first_row_and_none_is_no_label():
     assert coded(["b", None, "a", "b", ""])[1].tolist() == [0, -1, 1, 0, 2]
 
 
+def test_numbers_that_are_missing_are_no_label():
+    names, codes = coded([2.0, float("nan"), 1.0, float("nan"), 2.0])
+    assert names == [2.0, 1.0]
+    assert codes.tolist() == [0, -1, 1, -1, 0]
+
+
 def test_any_column_can_be_compared(make_input, analyse, digits):
     few = digits.target[:300]
     columns = {

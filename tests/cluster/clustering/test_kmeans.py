@@ -248,3 +248,13 @@ def test_the_schema_takes_one_k_or_several():
     assert [kind["type"] for kind in kinds] == ["integer", "array"]
     assert KMeansConfig(k=3).k == (3,)
     assert KMeansConfig(k=[3, 2]).k == (3, 2)
+
+
+@pytest.mark.parametrize(("scale", "size"), [(1e19, "large"), (1e-25, "small")])
+def test_values_whose_squares_leave_the_range_are_refused(make_input, analyse, scale, size):
+    array = (np.random.default_rng(0).normal(size=(60, 4)) * scale).astype("float32")
+    with pytest.raises(AnalysisError, match=f"too {size} for sums of squares in float32"):
+        analyse(KMeans, KMeansConfig, make_input(array), k=3)
+    found = analyse(KMeans, KMeansConfig, make_input(array), k=3, preprocess="zscore")
+    plain = analyse(KMeans, KMeansConfig, make_input(array / scale), k=3, preprocess="zscore")
+    assert found.metrics["inertia_k3"] == pytest.approx(plain.metrics["inertia_k3"], rel=1e-5)

@@ -130,3 +130,14 @@ def test_stability_is_that_of_its_definition(digits, monkeypatch):
     first, again = (stability(digits.data[:500], solve, 3, 1) for _ in range(2))
     assert seen == [500, 490, 490, 490] * 2
     assert first == again
+
+
+def test_every_repetition_leaves_rows_out(digits):
+    seen = []
+
+    def solve(matrix):
+        seen.append(len(matrix))
+        return [np.arange(len(matrix)) % 2]
+
+    stability(digits.data[:100], solve, 70, seed=0)
+    assert seen == [100] + [98] * 70

@@ -53,6 +53,23 @@ def test_the_map_says_how_much_it_holds(found):
     assert list(found.tables) == ["fits", "agreement", "clusters", "enrichment", "assignments"]
 
 
+def test_without_exemplars_there_are_no_groups(make_input, analyse, digits):
+    found = analyse(KMeans, KMeansConfig, make_input(digits.data[:50]), k=3, exemplars=0)
+    assert found.groups == {}
+
+
+def test_the_map_of_rows_far_from_zero_is_that_of_their_components(make_input, analyse):
+    array = np.random.default_rng(0).normal(size=(600, 8)) * np.linspace(3, 1, 8)
+    array = (array + 10_000).astype("float32")
+    centred = array.astype(float) - array.mean(axis=0, dtype=float)
+    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    found = analyse(KMeans, KMeansConfig, make_input(array), k=2)
+    for places in (found.arrays["map"][0], figures.plane(array, 0)):
+        np.testing.assert_allclose(np.abs(places), np.abs(centred @ directions[:2].T), atol=0.02)
+    held = (sizes[:2] ** 2).sum() / (sizes**2).sum()
+    assert found.metrics["map_variance"] == pytest.approx(held, rel=1e-3)
+
+
 @pytest.mark.parametrize("count", [3, 600])
 def test_sizes_are_drawn_beside_silhouettes(count):
     sizes = np.arange(count, 0, -1)

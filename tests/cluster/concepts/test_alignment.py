@@ -7,7 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from actx_cluster.concepts.alignment import Alignment
 from actx_cluster.concepts.config import AlignmentConfig
@@ -111,6 +114,22 @@ def test_labels_come_from_lines_json_or_a_table(words, tmp_path):
     half = lines[:14]
     (tmp_path / "a.csv").write_text("\n".join(["sample,position,label", *half]) + "\n")
     assert "14 of 28 rows have no label" in align(data, labels=tmp_path / "a.csv").notes[0]
+
+
+def test_an_empty_label_of_a_table_is_none(words, tmp_path):
+    data = words(cluster_k4=[n % 4 for n in range(28)])
+    samples, positions = (data.rows[name].to_pylist() for name in ("sample", "position"))
+    tags = [None if n % 3 else "é, x" for n in range(28)]
+    table = pa.table({"sample": samples, "position": positions, "label": tags})
+    pq.write_table(table, tmp_path / "a.parquet")
+    csv.write_csv(table, tmp_path / "a.csv")
+    direct = words(cluster_k4=[n % 4 for n in range(28)], label=tags)
+    wanted = align(direct, thresholds=[0.3], types=1)
+    for name in ("a.parquet", "a.csv"):
+        found = align(data, labels=tmp_path / name, thresholds=[0.3], types=1)
+        assert found.tables == wanted.tables
+        assert found.notes == wanted.notes
+    assert wanted.tables["alignment"]["labels"] == [1]
 
 
 def test_labels_that_do_not_fit_are_refused(words, tmp_path):

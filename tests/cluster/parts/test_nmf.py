@@ -91,6 +91,24 @@ def test_it_stops_where_scikit_learn_stops(make_input, tmp_path):
     assert found.notes == []
 
 
+@pytest.mark.parametrize("scale", [1e-14, 1e4])
+@pytest.mark.parametrize("init", ["nndsvd", "nndsvda"])
+def test_the_unit_of_the_values_does_not_end_a_fit_too_soon(make_input, tmp_path, init, scale):
+    array = nonnegative(noise=0.01)
+    one, other = (
+        nmf(make_input(a), tmp_path / name, components=6, init=init, max_iter=100)
+        for name, a in (("one", array), ("other", array * scale))
+    )
+    assert other.metrics["error_k6"] < 2 * one.metrics["error_k6"]
+
+
+def test_values_out_of_the_range_of_squares_are_refused(make_input, tmp_path):
+    for scale, size in ((1e30, "large"), (1e-30, "small")):
+        array = (nonnegative() * scale).astype("float32")
+        with pytest.raises(AnalysisError, match=f"too {size} for sums of squares in float32"):
+            nmf(make_input(array), tmp_path, components=3)
+
+
 def test_figures_of_merit_are_what_they_say(make_input, tmp_path):
     found = nmf(make_input(DIGITS), tmp_path, components=6, exemplars=5)
     weights, parts = (found.arrays[f"{name}_k6"][0] for name in ("weights", "parts"))

@@ -275,3 +275,25 @@ def test_bad_rows_are_refused(make_input):
     with pytest.raises(AnalysisError, match="axes y 2 x x 3") as caught:
         probe(make_input(np.ones((30, 2, 3)), ("row", "y", "x"), label=["a", "b"] * 15))
     assert "pool the tap with" in caught.value.hint
+
+
+def test_numbers_far_from_zero_keep_their_digits(make_input):
+    random = np.random.default_rng(0)
+    array = random.normal(size=(100, 4)).astype("float32")
+    goal = array[:, 0] + random.normal(size=100) * 0.3
+    near, far, wide = (
+        line(probe(make_input(array, label=values.tolist())))["score"]
+        for values in (goal, goal + 1e9, goal * 1e200)
+    )
+    assert near > 0.8
+    assert far == pytest.approx(near, abs=1e-4)
+    assert wide == pytest.approx(near, abs=1e-4)
+
+
+def test_infinite_numbers_and_folds_too_few_to_choose_are_refused(make_input):
+    array = np.random.default_rng(0).normal(size=(20, 3))
+    data = make_input(array, label=[float("inf"), *array[1:, 0].tolist()])
+    with pytest.raises(AnalysisError, match="1 values of the column 'label' are infinite"):
+        probe(data)
+    with pytest.raises(ValueError, match="folds = 3 or more"):
+        ProbeConfig(alpha=[0.1, 1.0], folds=2)

@@ -216,3 +216,12 @@ def test_bad_input_is_told(tap, tmp_path, monkeypatch):
     monkeypatch.setattr("actx_cluster.similarity.procrustes.WIDEST", 5)
     with pytest.raises(AnalysisError, match="at most 5 rows or dimensions, found 20 and 6"):
         procrustes(inputs(tap, [x, y]), tmp_path)
+
+
+@pytest.mark.parametrize("size", [3, 90])
+@pytest.mark.parametrize("estimator", ["debiased", "biased"])
+def test_equal_rows_are_refused_in_float64_too(tap, tmp_path, estimator, size):
+    random = np.random.default_rng(0).normal(size=(50, 4))
+    taps = inputs(tap, [np.full((50, size), 0.1), random])  # the mean of 50 times 0.1 is not 0.1
+    with pytest.raises(AnalysisError, match="all are equal"):
+        cka(taps, tmp_path, estimator=estimator)

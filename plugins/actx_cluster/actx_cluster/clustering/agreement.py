@@ -17,9 +17,15 @@ Table = dict[str, list[Any]]
 
 
 def coded(values: Sequence[object]) -> tuple[list[object], np.ndarray]:
-    """Different labels in the order of their first row, and each row's number among them; -1 for none."""
+    """Different labels in the order of their first row, and each row's number among them; -1 for none.
+
+    NaN is none.
+    """
     numbers: dict[object, int] = {}
-    codes = [-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values]
+    codes = [
+        -1 if value is None or value != value else numbers.setdefault(value, len(numbers))
+        for value in values
+    ]
     return list(numbers), np.array(codes, np.int64)
 
 

@@ -104,6 +104,7 @@ class Clusterer(Analyzer[C]):
                 where=rows.data.name,
                 hint="use another preprocess",
             )
+        rows.squarable(float(space.variance.sum()))
         partitions = [partition(space, solution) for solution in self.fit(space)]
         for one in partitions:
             self._check(one, rows)

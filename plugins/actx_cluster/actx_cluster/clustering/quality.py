@@ -127,7 +127,8 @@ def stability(
     few = max(1, round(len(matrix) * LEFT_OUT))
     scores = []
     for time in range(times):
-        without = np.delete(np.arange(len(matrix)), order[time * few : (time + 1) * few])
+        left_out = order.take(range(time * few, (time + 1) * few), mode="wrap")
+        without = np.delete(np.arange(len(matrix)), left_out)
         scores.append(
             [
                 adjusted_rand_score(full[without], part)

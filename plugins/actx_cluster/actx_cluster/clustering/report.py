@@ -100,7 +100,7 @@ def result(found: Found, options: ClusterConfig, extra: Result) -> Result:
             **extra.arrays,
         },
         figures=drawn | dict(extra.figures),
-        groups=dict(_groups(found, options.exemplars, tops)),
+        groups=dict(_groups(found, options.exemplars, tops)) if options.exemplars else {},
         notes=[*found.notes, *_notes(found, suggested), *extra.notes],
         metrics=_metrics(found, fits) | {"map_variance": held} | dict(extra.metrics),
     )
@@ -179,9 +179,11 @@ def _map(space: Space) -> tuple[np.ndarray, float]:
     """
     few = max(2, min(figures.SHOWN_ROWS, PLANE_BYTES // (8 * space.size)))
     count = min(2, space.size, space.count)
-    method = PCA(count, random_state=space.seed)
-    method.fit(space.take(np.sort(space.order[:few])))
-    middle, directions = method.mean_, method.components_.T
+    sample = space.take(np.sort(space.order[:few]))
+    middle = sample.mean(axis=0, dtype=np.float64)
+    # scikit-learn takes a mean off sums of squares in float32: little would be left far from zero
+    method = PCA(count, random_state=space.seed).fit(sample - middle)
+    directions = method.components_.T
     every = Rows(space.rows.data)
     places = np.zeros((every.count, 2), np.float32)
     with np.errstate(all="ignore"):  # rows that take no part may hold anything

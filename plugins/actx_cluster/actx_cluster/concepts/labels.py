@@ -68,7 +68,7 @@ def _of_table(path: Path, rows: pa.Table, words: Words) -> list[str | None]:
             f"expected the columns {', '.join(COLUMNS)}, found {', '.join(table.column_names)}",
             where=str(path),
         )
-    labels: dict[tuple[str, int], str] = {}
+    labels: dict[tuple[str, int], str | None] = {}
     samples, positions, values = (table[name].to_pylist() for name in COLUMNS)
     for sample, position, value in zip(samples, positions, values, strict=True):
         key = (str(sample), position)
@@ -76,7 +76,7 @@ def _of_table(path: Path, rows: pa.Table, words: Words) -> list[str | None]:
             raise AnalysisError(
                 f"two lines have sample {key[0]!r} and position {position}", where=str(path)
             )
-        labels[key] = str(value)
+        labels[key] = None if value is None else str(value) or None  # an empty field is no label
     wanted = [str(sample) for sample in rows["sample"].to_pylist()]
     found = [labels.get(key) for key in zip(wanted, words.positions, strict=True)]
     if not any(label is not None for label in found):

@@ -53,7 +53,9 @@ class Estimator(Analyzer[EstimatorConfig]):
                 "map": (figures.plane(matrix, options.seed), ("row", "map")),
             },
             figures={"clusters": figures.clusters(sizes)},
-            groups=dict(_groups(matrix, values, codes, sizes, options.exemplars)),
+            groups=dict(_groups(matrix, values, codes, sizes, options.exemplars))
+            if options.exemplars
+            else {},
             metrics={"clusters": float(len(values))},
         )
 

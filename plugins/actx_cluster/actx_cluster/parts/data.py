@@ -99,6 +99,7 @@ class Data:
                 where=self.rows.data.name,
                 hint='negative values were set to 0: "split" or "semi" keeps them',
             )
+        self.rows.squarable(squares / self.count)
         around = squares - float(sums @ sums) / self.count
         values = self.count * self.size
         return Sums(squares, around, float(sums.sum()) / values, size / values)

@@ -13,6 +13,7 @@ from actx_cluster.spectrum import Spectrum, randomized, scatter
 from actx_core import AnalysisError
 
 TINY = 1e-6
+LARGE = 10.0
 SCATTER = 2048
 """Dimensions up to which the scatter matrix is made: 32 MB."""
 
@@ -73,11 +74,15 @@ class RandomStart:
 class SingularStart:
     """Of each pair of singular vectors, the side (positive or negative) that holds more.
 
-    Zeros are kept, or set to the data's mean where ``fill``. In semi-NMF a part is the whole right vector.
+    Zeros are kept, or set to the data's mean where ``fill``; beyond a mean of ``LARGE``, as if the data were
+    scaled to that: else the first gradient is so large that the fit soon seems to rest. In semi-NMF a part is
+    the whole right vector.
     """
 
     def __init__(self, data: Data, spectrum: Spectrum, k: int, *, fill: bool) -> None:
-        self.fill = data.sums.size if fill else 0.0
+        mean = data.sums.size
+        self.tiny = TINY * min(1.0, float(np.sqrt(mean)))
+        self.fill = min(mean, float(np.sqrt(LARGE * mean))) if fill else 0.0
         lengths = np.sqrt(spectrum.energies[:k])
         right = spectrum.directions[:k]
         turn = (right / np.where(lengths > 0, lengths, np.inf)[:, None]).astype(data.dtype)
@@ -105,7 +110,7 @@ class SingularStart:
         return self._filled(block @ self.turn.T * self.factor)
 
     def _filled(self, values: np.ndarray) -> np.ndarray:
-        return np.where(values < TINY, values.dtype.type(self.fill), values)
+        return np.where(values < self.tiny, values.dtype.type(self.fill), values)
 
 
 def _over(size: np.ndarray, length: np.ndarray) -> np.ndarray:

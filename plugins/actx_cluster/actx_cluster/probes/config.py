@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from actx_cluster.config import Seed
 from actx_core import Config
@@ -49,3 +49,12 @@ class ProbeConfig(Config):
     """Iterations of a logistic regression, at most."""
     seed: Seed = 0
     """Of folds, control tasks and intervals."""
+
+    @model_validator(mode="after")
+    def _chosen(self) -> ProbeConfig:
+        if len(self.alpha) > 1 and self.folds < 3:
+            raise ValueError(
+                "to choose among several alpha, the rows that are learned are split once more: folds = 3"
+                " or more are needed"
+            )
+        return self

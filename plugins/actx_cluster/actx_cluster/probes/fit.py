@@ -37,6 +37,11 @@ def probe(
     matrix: np.ndarray, task: Task, labels: np.ndarray, folds: Sequence[Fold], options: ProbeConfig
 ) -> Scored:
     """Fit to each fold's training rows and predict the others; all preprocessing is fitted there too."""
+    classify = bool(task.classes)
+    if (
+        not classify
+    ):  # scikit-learn rounds them to the rows' dtype; R² is that of any shift and scale
+        labels = (labels - labels.mean()) / (np.ptp(labels) or 1)
     guesses, alphas, unconverged = np.empty(len(labels), labels.dtype), [], 0
     for train, test in folds:
         model = _model(task, labels[train], task.groups[train], options)
@@ -45,7 +50,6 @@ def probe(
         unconverged += bool(caught)
         guesses[test] = model.predict(matrix[test])
         alphas.append(_alpha(model, options))
-    classify = bool(task.classes)
     low, high = _interval(labels, guesses, task.groups, options.seed, classify=classify)
     return Scored(
         score=score(labels, guesses, classify=classify),

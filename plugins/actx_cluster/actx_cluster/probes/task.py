@@ -131,6 +131,12 @@ def _numbers(rows: Rows, values: Sequence[Any], options: ProbeConfig) -> np.ndar
             where=rows.data.name,
             hint='say method = "logistic" for classes',
         ) from error
+    if not np.isfinite(labels).all():
+        raise AnalysisError(
+            f"{int((~np.isfinite(labels)).sum())} values of the column '{options.column}' are infinite",
+            where=rows.data.name,
+            hint="leave the label of these rows empty",
+        )
     if len(labels) and not np.ptp(labels):
         raise AnalysisError(
             f"all values of the column '{options.column}' are equal",

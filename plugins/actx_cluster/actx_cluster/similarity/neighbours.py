@@ -77,7 +77,9 @@ class Neighbours(Analyzer[NeighboursConfig]):
             raise AnalysisError(
                 f"expected more than {k} rows for {k} neighbours, found {shape.count}",
                 where=shape.name,
-                hint=f"say k = {shape.count - 1} or less",
+                hint=f"say k = {shape.count - 1} or less"
+                if shape.count > 1
+                else "extract more samples",
             )
 
     def _indexed(self, count: int) -> bool:

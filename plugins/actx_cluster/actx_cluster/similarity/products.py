@@ -134,6 +134,8 @@ def _scaling(p: Points) -> tuple[np.ndarray, float]:
     """What to subtract from the rows, and then to multiply them with, by the first rows."""
     first = p.block(0, min(p.count, 4096, max(1, BLOCK_BYTES // (8 * p.size))))
     shift = first.mean(axis=0, dtype=np.float64).astype(first.dtype)
+    # a mean of equal numbers is rounded
+    shift = np.where(np.ptp(first, axis=0) == 0, first[0], shift)
     around = (first - shift).astype(np.float64)
     length = np.sqrt(np.vdot(around, around) / len(around))
     return shift, float(1 / length) if length > 0 else 1.0
