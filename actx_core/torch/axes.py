@@ -1,8 +1,9 @@
 """What the axes of every tensor of a forward pass mean, from evidence rather than from their number.
 
 In falling weight: which sizes change when the image grows along y or x; what the modules that make or take
-the tensor do to it (convolutions and pooling put channels first, norms and linear layers last); views and
-element-wise modules that hand axes on; equal sizes. What stays unknown is called ``dim1``, ``dim2`` …
+the tensor do to it (convolutions and pooling put channels first, norms last); equal sizes, and those of the
+planes found so far; linear layers, which act on the last axis. Views and element-wise modules hand axes on.
+What stays unknown is called ``dim1``, ``dim2`` …
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _FIRST = (
     nn.modules.pooling._AdaptiveAvgPoolNd,
     nn.modules.pooling._AdaptiveMaxPoolNd,
     nn.GroupNorm,
+    nn.Fold,
+    nn.Unfold,
 )
 _LAST = (nn.MultiheadAttention, nn.RNNBase, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
@@ -42,9 +45,10 @@ def name_axes(
     """
     names = _Names(record, batch_axes)
     names.settle(names.from_growth(grown))
-    for evidence in (_strong, _weak):
-        names.settle(_from_modules(record.events, names, evidence))
+    names.settle(_from_modules(record.events, names, _strong))
     names.settle(names.from_equal_sizes())
+    names.settle(names.from_planes())
+    names.settle(_from_modules(record.events, names, _weak))
     names.settle(names.from_equal_shapes())
     return [names.finish(value) for value in range(len(record.values))]
 
@@ -61,6 +65,7 @@ class _Names:
             {} if axis is None else {axis: SAMPLE} for axis in batch_axes
         ]
         self._moves: set[int] = set()
+        self._no_plane: set[int] = set()
 
     def settle(self, found: Iterable[tuple[int, Named]]) -> None:
         """Give names, then hand them on through links until nothing changes."""
@@ -79,6 +84,8 @@ class _Names:
     def _give(self, value: int, axis: int, name: str) -> bool:
         names = self.names[value]
         if not name or self.batch[value] is None or axis in names or name in names.values():
+            return False
+        if name in ("y", "x") and value in self._no_plane:
             return False
         names[axis] = name
         return True
@@ -110,6 +117,8 @@ class _Names:
             if y | x:
                 self._moves.add(value)
             tokens = y & x if len(shape) == 3 else set()  # of four, it may as well number windows
+            if y & x:  # such an axis holds places of both directions, whatever a module makes of it
+                self._no_plane.add(value)
             found = [("token", tokens), ("y", y - x), ("x", x - y)]
             yield value, [(min(axes), name) for name, axes in found if len(axes) == 1]
 
@@ -125,6 +134,22 @@ class _Names:
             known = "channel" in self.names[value].values() and value not in self._moves
             if known and len(shape) == 4 and len(free) == 2 and shape[free[0]] == shape[free[1]]:
                 yield value, list(zip(free, ("y", "x"), strict=True))
+
+    def from_planes(self) -> Iterator[tuple[int, list[tuple[int, str]]]]:
+        """Of a row as long as a plane has places, and as wide as it has channels, which axis is which."""
+        planes = set()
+        for names, shape in zip(self.names, self.shapes, strict=True):
+            size = {name: shape[axis] for axis, name in names.items()}
+            if {"channel", "y", "x"} <= size.keys():
+                planes.add((size["y"] * size["x"], size["channel"]))
+        for value, shape in enumerate(self.shapes):
+            free = self.free(value)
+            if len(shape) != 3 or len(free) != 2:
+                continue
+            one, two = (shape[axis] for axis in free)
+            if ((one, two) in planes) != ((two, one) in planes):
+                names_of = ("token", "channel") if (one, two) in planes else ("channel", "token")
+                yield value, list(zip(free, names_of, strict=True))
 
     def from_equal_shapes(self) -> Iterator[tuple[int, list[tuple[int, str]]]]:
         """A tensor of the same shape as others elsewhere has their axes, where these all agree."""

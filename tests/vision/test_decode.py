@@ -98,6 +98,15 @@ def test_integers_of_unknown_range_are_refused(tmp_path):
         read_image(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("most", [65535, 1023])
+def test_grey_of_16_bits_in_a_pgm(tmp_path, most):
+    values = RNG.integers(0, most + 1, (24, 32), dtype=np.uint16)
+    head = f"P5 32 24 {most}\n".encode()
+    (tmp_path / "a.pgm").write_bytes(head + values.astype(">u2").tobytes())
+    high = np.rint(values / most * 65535).astype(int) >> 8
+    np.testing.assert_array_equal(pixels(tmp_path / "a.pgm"), np.repeat(high[..., None], 3, 2))
+
+
 def test_cmyk(tmp_path):
     inks = RNG.integers(0, 256, (24, 32, 4), dtype=np.uint8)
     Image.fromarray(inks, "CMYK").save(tmp_path / "a.tif")
@@ -139,6 +148,18 @@ def test_exif_orientation(tmp_path, orientation):
     exif[0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(pixels(tmp_path / "a.png"), upright)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize(
+    "damage", [b"Exif\0\0not EXIF", b"Exif\0\0", b"Exif\0\0II*\0\x08\0\0\0\xff"]
+)
+def test_damaged_exif_data_cost_no_picture(tmp_path, ending, damage):
+    PHOTO.save(tmp_path / f"plain.{ending}")
+    PHOTO.save(tmp_path / f"a.{ending}", exif=damage)
+    expected = pixels(tmp_path / f"plain.{ending}")
+    np.testing.assert_array_equal(pixels(tmp_path / f"a.{ending}"), expected)
 
 
 def test_one_pixel(tmp_path):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from actx_core import SourceError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 """The formats tried, whatever a file is called; PostScript would start another program."""
 
-_HINT = 'repair or remove the file, or leave such samples out with [run] on_error = "skip"'
+_HINT = 'repair the file, or leave such samples out with [run] on_error = "skip"'
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -32,6 +33,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((pixels >> 8).astype(np.uint8)).convert("RGB")
     if mode == "F":
         return Image.fromarray(bytes_of(np.asarray(image))).convert("RGB")
+    if mode == "I" and image.format == "PPM":  # a 16-bit PGM, which Pillow brings to 0 … 65535
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if mode == "I":
         low, high = image.getextrema()
         raise SourceError(f"expected 8 or 16 bits, found signed or 32-bit pixels: {low} to {high}")
@@ -55,7 +58,7 @@ def read_image(path: Path, convert: Callable[[Image.Image], Image.Image] = to_rg
     try:
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             _refuse_frames(image)
-            ImageOps.exif_transpose(image, in_place=True)
+            _turn_upright(image)
             return convert(image)
     except MemoryError:
         raise
@@ -77,6 +80,16 @@ def _refuse_frames(image: Image.Image) -> None:
     # In an MPO (the JPEG of many cameras) the first frame is the picture, the others are previews.
     if frames > 1 and image.format != "MPO":
         raise SourceError(f"expected one picture, found {frames} frames ({image.format})")
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Damaged EXIF data say nothing of the orientation; the pixels are what they are."""
+    image.load()  # so that only the EXIF data can be the cause below
+    try:
+        image.getexif().get(ExifTags.Base.Orientation)
+    except (SyntaxError, ValueError, LookupError, TypeError, OSError, struct.error):
+        return
+    ImageOps.exif_transpose(image, in_place=True)
 
 
 def _found(path: Path, error: Exception) -> str:
