@@ -72,8 +72,11 @@ def quantize(array: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarra
     """int8, and float32 scales that broadcast to ``array``: one per index of the axis, or only one.
 
     ``array`` is finite. The largest magnitude of each becomes 127; where all values are 0 the scale is 1.
+    A scale is at least the smallest float32, and at most such that 127 times it is finite.
     """
     others = tuple(i for i in range(array.ndim) if i != axis)
     largest = np.abs(array).max(axis=others, initial=0, keepdims=True).astype(np.float32)
-    scale = np.where(largest > 0, largest / np.float32(127), np.float32(1))
+    most = np.nextafter(np.finfo(np.float32).max / np.float32(127), np.float32(0))
+    scale = np.clip(largest / np.float32(127), np.finfo(np.float32).smallest_subnormal, most)
+    scale = np.where(largest > 0, scale, np.float32(1))
     return np.clip(np.rint(array / scale), -127, 127).astype(np.int8), scale

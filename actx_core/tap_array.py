@@ -49,6 +49,10 @@ class TapArray:
         self.spec: ArraySpec = tap.spec(cell, sum(s.rows for s in self.segments))
         self._opened: dict[Path, LazyArray] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without open files: pickled, a mapped one would be a copy of all that it holds."""
+        return {**self.__dict__, "_opened": {}}
+
     @property
     def name(self) -> str:
         """``source/model/tap``."""

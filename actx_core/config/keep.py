@@ -208,7 +208,7 @@ def _compare(
         kept = reduce(operator.or_, found, np.zeros(np.shape(a), bool))
         return ~kept if isinstance(op, ast.NotIn) else kept
     b = _value(right, columns)
-    if _is_text(a) != _is_text(b):
+    if {_is_text(a), _is_text(b)} == {True, False}:
         text, number = (left, right) if _is_text(a) else (right, left)
         raise _Mismatch(f"{ast.unparse(text)} is text, {ast.unparse(number)} is a number")
     try:
@@ -218,13 +218,13 @@ def _compare(
         raise _Mismatch(f"{ast.unparse(missing)} has missing values, which have no order") from None
 
 
-def _is_text(value: Any) -> bool:
-    """Whether a value is text; an object column is what its first value that is not None is."""
+def _is_text(value: Any) -> bool | None:
+    """Whether a value is text; None for an object column that holds nothing but None."""
     import numpy as np
 
     array = np.asarray(value)
     if array.dtype == object:
-        return isinstance(next((v for v in array.flat if v is not None), ""), str)
+        return next((isinstance(v, str) for v in array.flat if v is not None), None)
     return array.dtype.kind in "UT"
 
 

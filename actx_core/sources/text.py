@@ -48,6 +48,7 @@ class TextConfig(Config):
         if (self.path is None) == (not self.texts):
             raise ValueError("give either path or texts")
         if self.path is None:
+            _expect_unicode(self.texts)
             if self.per or self.column != "text" or self.id:
                 raise ValueError("per, column and id are about files; each of texts is a sample")
         elif self.path.suffix != ".jsonl":
@@ -58,6 +59,15 @@ class TextConfig(Config):
         elif self.id == self.column:
             raise ValueError(f"id and column both name '{self.id}'")
         return self
+
+
+def _expect_unicode(texts: Sequence[str]) -> None:
+    for number, text in enumerate(texts, 1):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            found = f"text {number} holds a lone surrogate at character {error.start}"
+            raise ValueError(f"texts must be valid Unicode; {found}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +205,8 @@ def _whole(path: Path, name: str) -> Sample:
 
 def _given(texts: Sequence[str]) -> Iterator[Sample]:
     for number, text in enumerate(texts, 1):
-        yield Sample(f"{number:08d}", _Given(text, number), stamp=_stamp(text.encode()))
+        given = _Given(text, number)
+        yield Sample(f"{number:08d}", given, stamp=_stamp(given.raw()))
 
 
 def _pieces(

@@ -151,6 +151,20 @@ def test_missing_values_in_object_columns():
         parse_keep("'a' < s")(columns)
 
 
+def test_a_column_of_missing_values_alone_equals_nothing():
+    """As a batch, or a single sample, of a column may be that has values elsewhere."""
+    columns = {"x": np.array([None, None], object)}
+    for text, expected in {
+        "x == 3": False,
+        "x != 3": True,
+        "x in ('a',)": False,
+        "not x": True,
+    }.items():
+        np.testing.assert_array_equal(parse_keep(text)(columns), [expected] * 2)
+    with pytest.raises(ConfigError, match="x has missing values"):
+        parse_keep("x > 1")(columns)
+
+
 def test_empty_columns():
     assert parse_keep("x > 1 and s in ('a',)")(
         {"x": np.zeros(0), "s": np.zeros(0, "U1")}

@@ -111,3 +111,11 @@ def test_int8_of_zeros_and_of_no_rows():
     stored, scale = dtypes.quantize(np.zeros((0, 2), np.float32), 1)
     assert stored.shape == (0, 2)
     assert scale.shape == (1, 2)
+
+
+def test_int8_of_the_smallest_and_the_largest_numbers():
+    """Dead neurons are subnormal; 127 times a rounded scale must not become infinite."""
+    largest = np.finfo(np.float32).max
+    array = np.array([[1e-44, largest], [3e-45, -largest]], np.float32)
+    stored, scale = dtypes.quantize(array, 1)
+    np.testing.assert_allclose(stored * scale, array, rtol=1e-6, atol=1e-45)

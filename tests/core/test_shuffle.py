@@ -102,3 +102,22 @@ def test_a_torch_data_set(workers):
     second = torch.cat(list(loader))[:, 0]
     assert sorted(second.tolist()) == list(range(1000))
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("workers", "live"), [(0, False), (2, False), (2, True)])
+def test_each_pass_is_another_epoch(workers, live):
+    """Whether workers end with a pass or live on; and a pass that is left is begun again."""
+    data = ShuffledDataset(Shuffle(Counted(1000), 64, memory=1 << 13))
+    loader = DataLoader(data, batch_size=None, num_workers=workers, persistent_workers=live)
+
+    def flat():
+        return torch.cat(list(loader))[:, 0].tolist()
+
+    first = flat()
+    next(iter(loader))
+    second, third = flat(), flat()
+    assert sorted(first) == sorted(second) == sorted(third) == list(range(1000))
+    assert first != second != third
+    data.set_epoch(0)
+    assert flat() == first
+    assert flat() == second
