@@ -171,11 +171,10 @@ def _input(run: Run, name: str, previews: Previews) -> Input:
 def _place(layout: Layout, entry: AnalysisEntry, inputs: Sequence[Input]) -> tuple[Path, str]:
     """The folder of a result and the digest of all it depends on."""
     name = ALL if _many(layout, entry) else inputs[0].name
-    component = entry.component
     text = json.dumps(
         [
-            f"{component.plugin}/{component.name}",
-            registry().versions().get(component.plugin, ""),
+            _type(entry),
+            registry().versions().get(entry.component.plugin, ""),
             meaning(entry.config),
             [[i.name, i.digest] for i in inputs],
         ],
@@ -186,8 +185,14 @@ def _place(layout: Layout, entry: AnalysisEntry, inputs: Sequence[Input]) -> tup
 
 def _many(layout: Layout, entry: AnalysisEntry) -> bool:
     """Whether one call takes all inputs; an earlier result tells without importing the analyzer."""
-    earlier = {path.parent.name for path in layout.analysis(entry.id).glob(f"*/{RESULT}")}
-    return ALL in earlier if earlier else bool(registry().load(entry.component).many)
+    for path in layout.analysis(entry.id).glob(f"*/{RESULT}"):
+        if read_json(path).get("type") == _type(entry):
+            return path.parent.name == ALL
+    return bool(registry().load(entry.component).many)
+
+
+def _type(entry: AnalysisEntry) -> str:
+    return f"{entry.component.plugin}/{entry.component.name}"
 
 
 def _is_current(folder: Path, digest: str) -> bool:
@@ -211,7 +216,7 @@ def _analyze(entry: AnalysisEntry, inputs: Sequence[Input], folder: Path, digest
     about |= {
         "files": {p.relative_to(work).as_posix(): sha256_file(p) for p in files},
         "analysis": entry.id,
-        "type": f"{entry.component.plugin}/{entry.component.name}",
+        "type": _type(entry),
         "options": entry.config.model_dump(mode="json"),
         "inputs": [{"name": i.name, "digest": i.digest, "rows": i.array.shape[0]} for i in inputs],
         "digest": digest,

@@ -88,6 +88,12 @@ class Extraction:
     def prepare(self, samples: Sequence[Sample]) -> _Prepared:
         """Loaded samples to one batch on the host."""
         batch = self.model.prepare(samples)
+        if lost := sorted(set(range(len(samples))) - set(batch.samples)):
+            raise ModelError(
+                f"prepare leaves out {len(lost)} of {len(samples)} samples",
+                where=samples[lost[0]].id,
+                hint="Batch.samples must name each sample",
+            )
         ordered = [samples[i] for i in batch.samples]
         columns = _sample_columns(batch, ordered)
         kept = self._kept(batch, columns)
@@ -103,7 +109,7 @@ class Extraction:
             want = self.wants[name]
             if want.renamed:
                 activation = replace(activation, axes=want.tap.axes)
-            _check_axes(want, activation)
+            _check(want, activation, len(prepared.samples))
             activation = _narrow(activation, prepared.kept)
             for pooler in want.pools:
                 activation = pooler(activation, prepared.batch)
@@ -112,6 +118,12 @@ class Extraction:
                 _same_rows(tables, want, table)
             else:
                 array = _take(_in_order(activation, (SAMPLE, *want.stored.row_axes)), whole)
+            if tuple(array.shape[1:]) != want.stored.row_shape:
+                raise ModelError(
+                    f"expected rows of shape {list(want.stored.row_shape)}, as the tap declares, found"
+                    f" {list(array.shape[1:])}",
+                    where=name,
+                )
             return Activation(_cast(array, want.dtype), (ROW, *want.stored.row_axes))
 
         found = self.model.extract(prepared.batch, pool)
@@ -271,12 +283,21 @@ def _sample_columns(batch: Batch, samples: Sequence[Sample]) -> Columns:
     return {**columns, **batch.columns.get(SAMPLE, {})}
 
 
-def _check_axes(want: Want, activation: Activation) -> None:
+def _check(want: Want, activation: Activation, samples: int) -> None:
+    """Refuse axes other than the declared ones, and a number of samples that is not the batch's."""
     expected = want.tap.axes[1:] if activation.offsets is not None else want.tap.axes
     if sorted(activation.axes) != sorted(expected):
         raise ModelError(
             f"the activation has axes {list(activation.axes)}, the tap declared {list(expected)}",
             where=want.tap.name,
+        )
+    if activation.offsets is not None:
+        found = len(activation.offsets) - 1
+    else:
+        found = activation.array.shape[activation.axes.index(SAMPLE)]
+    if found != samples:
+        raise ModelError(
+            f"the activation has {found} samples, the batch {samples}", where=want.tap.name
         )
 
 

@@ -11,8 +11,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from actx_core.files import atomic, clean_temporary, sha256_file, write_json
-from actx_core.layout import ROWS, compact_receipts
+from actx_core.files import atomic, clean_temporary, damaged, sha256_file, write_json
+from actx_core.layout import HINT, ROWS, compact_receipts
 from actx_core.plan import CellPlan
 from actx_core.results import Run, open_run
 from actx_core.stats import merge
@@ -26,6 +26,7 @@ Watch = Callable[[Stage], None]
 def join_run(path: Path, join: bool, watch: Watch) -> Run:
     """Join what is complete and compact the receipts. ``join`` is about arrays; row tables always are."""
     run = recover(path)
+    _expect_files(run)
     for cell in run.cells.values():
         if run.missing(cell):
             continue
@@ -39,6 +40,16 @@ def join_run(path: Path, join: bool, watch: Watch) -> Run:
             _delete_parts(run, cell, array, suffix)
     compact_receipts(run.layout, run.receipts)
     return open_run(path)
+
+
+def _expect_files(run: Run) -> None:
+    """Raise StoreError where a file of a committed shard is gone."""
+    for cell in run.cells.values():
+        for array in sorted({n for r in run.receipts if r.cell == cell.id for n in r.digests}):
+            suffix = TABLE if array.startswith(ROWS) else run.suffix
+            for segment in run.segments(cell, array, suffix):
+                if not segment.path.exists():
+                    raise damaged(segment.path, "the file is missing", HINT)
 
 
 def recover(path: Path) -> Run:

@@ -1,15 +1,15 @@
 """The samples of one source in the order that the first run froze, and the shards cut from it.
 
 A listed source is frozen by id: samples that appear later go to the end, one that vanished or changed is
-an error. A stream is taken by position. ``limit`` and ``fraction`` apply to both; the replicates of a sample
-count as one.
+an error, unless it changed and the run holds nothing of it. A stream is taken by position. ``limit`` and
+``fraction`` apply to both; the replicates of a sample count as one.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -35,12 +35,13 @@ class Order:
     """What a source gives, cut into shards and read back.
 
     ``frozen`` are the samples of a listed source in order (None for a stream), ``known`` how many of them
-    the run already had.
+    the run already had, ``renewed`` how many of those have other content now.
     """
 
     source: Source[Any]
     frozen: Sequence[Sample] | None
     known: int = 0
+    renewed: int = 0
     limit: int | None = None
     fraction: float = 1.0
     seed: int = 0
@@ -66,7 +67,7 @@ class Order:
         """The shards of a cell: those it has, then what is not covered by them, ``size`` samples each."""
         index = max((s.index + 1 for s in known), default=0)
         if self.frozen is not None:
-            new = self._listed(max((s.stop or 0 for s in known if not _picked(s)), default=0), size)
+            new = self._listed(max((s.stop or 0 for s in known if not picked(s)), default=0), size)
         else:
             new = self._stream(size, known)
         return (*known, *(replace(s, cell=cell, index=i) for i, s in enumerate(new, index)))
@@ -83,7 +84,7 @@ class Order:
     def read(self, shard: Shard) -> Iterator[tuple[int, Sample]]:
         """(position, sample) of a shard, in order."""
         if self.frozen is not None:
-            positions = _picked(shard) or range(shard.start, shard.stop or 0)
+            positions = picked(shard) or range(shard.start, shard.stop or 0)
             for position in positions:
                 yield position, self.frozen[position]
             return
@@ -129,7 +130,7 @@ class Order:
         return self.fraction >= 1 or _draw(self.seed, str(position)) < self.fraction
 
 
-def _picked(shard: Shard) -> list[int]:
+def picked(shard: Shard) -> list[int]:
     """The positions of a shard that picks samples one by one."""
     picked = shard.cursor.get("positions", []) if isinstance(shard.cursor, dict) else []
     return list(picked)
@@ -147,14 +148,16 @@ def order(
     limit: int | None = None,
     fraction: float = 1.0,
     seed: int = 0,
+    held: Callable[[], Container[int]] | None = None,
 ) -> Order:
     """The order of a source's samples, given the table that an earlier run may have left.
 
+    ``held`` tells the positions of samples of which the run has activations; without it, of all.
     Raises SourceError for duplicate ids and for samples that vanished or changed, naming them;
     ConfigError where limit or fraction ask for less than the run holds.
     """
     if not isinstance(source, ListedSource):
-        return Order(source, None, 0, limit, fraction, seed)
+        return Order(source, None, limit=limit, fraction=fraction, seed=seed)
     samples = source.listing()
     listed = {_key(s): s for s in samples}
     if len(listed) != len(samples):
@@ -167,8 +170,8 @@ def order(
             f"the columns {sorted(clash)} are core's own", where=name, hint="give them other names"
         )
     stored = _stored(table)
-    _check(source, name, listed, stored)
-    _check_columns(name, listed, table)
+    renewed = _renewed(source, name, listed, stored, held)
+    _check_columns(name, {k: s for k, s in listed.items() if k not in renewed}, table)
     ids = dict.fromkeys(s.id for s in samples)
     old = {id for id, _ in stored}
     rest = [id for id in ids if id not in old]
@@ -186,13 +189,15 @@ def order(
     chosen = {*old, *rest[: max(room, 0)]}
     new = [s for key, s in listed.items() if s.id in chosen and key not in stored]
     frozen = [listed[key] for key in stored]
-    digests = {key: digest for key, (_, digest) in stored.items()}
-    return Order(source, [*frozen, *new], len(frozen), limit, fraction, seed, digests)
+    digests = {key: digest for key, (_, digest) in stored.items() if key not in renewed}
+    known = len(frozen)
+    return Order(source, [*frozen, *new], known, len(renewed), limit, fraction, seed, digests)
 
 
 def freeze(order: Order, table: Path) -> None:
     """Write samples.parquet and samples.csv: every sample in order, with stamp, sha256 and columns."""
-    if order.frozen is None or (table.exists() and order.known == len(order.frozen)):
+    same = order.known == len(order.frozen or ()) and not order.renewed
+    if order.frozen is None or (table.exists() and same):
         return
     source = order.source
     assert isinstance(source, ListedSource)
@@ -236,35 +241,43 @@ def _stored(table: Path) -> dict[Key, tuple[str, str]]:
     return {(sample, replicate): (stamp, digest) for sample, replicate, stamp, digest in rows}
 
 
-def _check(
+def _renewed(
     source: ListedSource[Any],
     name: str,
     listed: Mapping[Key, Sample],
     stored: Mapping[Key, tuple[str, str]],
-) -> None:
-    """Every stored sample is still there, with the same content."""
-    for key, (stamp, digest) in stored.items():
+    held: Callable[[], Container[int]] | None,
+) -> set[Key]:
+    """Samples with other content than before, such as repaired files; one that is held is an error."""
+    changed: dict[Key, int] = {}
+    for position, (key, (stamp, digest)) in enumerate(stored.items()):
         sample = listed.get(key)
         if sample is None:
             raise SourceError(
-                f"sample '{key[0]}' is gone; the run holds its activations",
+                f"sample '{key[0]}' is gone since the run began",
                 where=name,
                 hint="put it back, or start a new run.out",
             )
         if sample.stamp != stamp and (not digest or source.digest(sample) != digest):
+            changed[key] = position
+    kept = held() if changed and held else range(len(stored))
+    for key, position in changed.items():
+        if position in kept:
             raise SourceError(
-                f"sample '{key[0]}' has changed since the run began ({stamp} -> {sample.stamp})",
+                f"sample '{key[0]}' has changed since the run began"
+                f" ({stored[key][0]} -> {listed[key].stamp})",
                 where=name,
                 hint="put the old content back, or start a new run.out",
             )
+    return set(changed)
 
 
 def _check_columns(name: str, listed: Mapping[Key, Sample], table: Path) -> None:
-    """The columns of every stored sample are those that its rows were written with."""
+    """The columns of these samples, where they are stored, are those that their rows were written with."""
     for line in read_table(table).to_pylist() if table.exists() else ():
-        now = listed[line["sample"], line["replicate"]].columns
-        for column in line.keys() - set(OWN):
-            old, new = line[column], now.get(column)
+        key = line["sample"], line["replicate"]
+        for column in line.keys() - set(OWN) if key in listed else ():
+            old, new = line[column], listed[key].columns.get(column)
             if old != new and not (old != old and new != new):  # NaN differs from itself
                 raise SourceError(
                     f"sample '{line['sample']}' has changed since the run began: its {column} was"

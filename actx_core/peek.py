@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from actx_core.errors import ActxError, ConfigError, SourceError
 from actx_core.layout import Layout
 from actx_core.order import order
 from actx_core.plan import build_model, build_source
+from actx_core.results import held
 from actx_core.types import Preview, Sample
 
 if TYPE_CHECKING:
@@ -80,9 +82,15 @@ def _source(
 ) -> tuple[SourcePeek, list[Sample]]:
     import pyarrow as pa
 
-    table = Layout(config.run.out).samples(entry.id)
+    out = config.run.out
     found = order(
-        build_source(entry), entry.id, table, entry.limit, entry.fraction, config.run.seed
+        build_source(entry),
+        entry.id,
+        Layout(out).samples(entry.id),
+        entry.limit,
+        entry.fraction,
+        config.run.seed,
+        partial(held, out, entry.id),
     )
     read = (sample for shard in found.shards("", 4096) for _, sample in found.read(shard))
     samples = [_loaded(sample) for sample in islice(read, count)]

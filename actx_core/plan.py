@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from actx_core.config.pipeline import Entry, ModelEntry, PipelineConfig, SourceEntry, TapRequest
 from actx_core.contracts import Model, Pooler, Source
-from actx_core.errors import ConfigError, ExecutionError, TapError
+from actx_core.errors import ConfigError, ExecutionError, SourceError, TapError
 from actx_core.order import Order
 from actx_core.registry import registry
 from actx_core.select_taps import select
@@ -230,6 +230,11 @@ def plan_cell(
     resolve: Callable[[ModelEntry], Resolved],
 ) -> CellPlan:
     """One cell; where the run knows it already, it is extended, or the change is refused."""
+    samples = order.samples
+    if samples == 0:
+        raise SourceError(
+            "the source holds no samples", where=source.id, hint="look at its path and its filters"
+        )
     wish = request(config, source, model, order.source.fingerprint())
     wanted = asked(config, model)
     if known is not None:
@@ -257,11 +262,11 @@ def plan_cell(
         wanted,
         taps,
         order.shards(cell, size, known.shards if known else ()),
-        order.samples,
+        samples,
         batch,
         size,
         bool(config.rows.keep) or config.rows.sample < 1,
-        tuple(dict.fromkeys([*notes, *_fewer(source, order.samples)])),
+        tuple(dict.fromkeys([*notes, *_fewer(source, samples)])),
     )
 
 

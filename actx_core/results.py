@@ -14,6 +14,7 @@ from actx_core.errors import StoreError
 from actx_core.files import damaged, read_json, sha256_file
 from actx_core.joins import Join, read_join
 from actx_core.layout import HINT, ROWS, Layout, load_receipts
+from actx_core.order import picked
 from actx_core.plan import CellPlan
 from actx_core.registry import registry
 from actx_core.tables import read_table
@@ -112,14 +113,23 @@ class Run(Mapping[str, TapArray]):
         """(cell, sample) of what was left out, and why."""
         left: dict[tuple[str, int], Skipped] = {}
         for cell in self.cells.values():
-            picked = {s.index: s.cursor["positions"] for s in cell.shards if _picks(s.cursor)}
+            again = {s.index: picked(s) for s in cell.shards}
             for receipt in self.receipts:
                 if receipt.cell != cell.id:
                     continue
-                for position in picked.get(receipt.shard, ()):
+                for position in again[receipt.shard]:
                     left.pop((cell.id, position), None)
                 left |= {(cell.id, s.position): s for s in receipt.skipped}
         return [(cell, skipped) for (cell, _), skipped in left.items()]
+
+    def held(self, source: str) -> set[int]:
+        """Positions of the samples of a source of which activations are stored."""
+        found: set[int] = set()
+        for cell in (c for c in self.cells.values() if c.source == source):
+            shards = {s.index: picked(s) or range(s.start, s.stop or 0) for s in cell.shards}
+            for receipt in (r for r in self.receipts if r.cell == cell.id):
+                found.update(set(shards[receipt.shard]) - {s.position for s in receipt.skipped})
+        return found
 
     def of(self, cell: CellPlan, array: str) -> dict[int, Receipt]:
         """The receipt of each shard in which an array is committed."""
@@ -197,10 +207,11 @@ class Run(Mapping[str, TapArray]):
         return [read_join(base / wish["path"], wish.get("on", "sample")) for wish in wishes]
 
 
+def held(path: Path, source: str) -> set[int]:
+    """``Run.held`` of a folder that may hold no run yet."""
+    return open_run(path).held(source) if Layout(path).plan.exists() else set()
+
+
 def open_run(path: str | Path) -> Run:
     """Open a run folder for reading; it may still be growing. Raises StoreError if it holds no run."""
     return Run(Path(path))
-
-
-def _picks(cursor: Any) -> bool:
-    return isinstance(cursor, dict) and "positions" in cursor

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from actx_core.analyze import analyze, export_run, inputs_of, stale
 from actx_core.config.load import load_dict, load_file
 from actx_core.config.pipeline import ModelEntry, PipelineConfig
 from actx_core.errors import ActxError, ConfigError, ExecutionError, StoreError
-from actx_core.files import read_json, write_json
+from actx_core.files import damaged, read_json, write_json
 from actx_core.finish import join_run, recover
 from actx_core.forecast import refuse
 from actx_core.joins import read_join
-from actx_core.layout import HINT, ROWS, Layout
+from actx_core.layout import HINT, Layout, load_receipts
 from actx_core.lock import lock
 from actx_core.manifest import reopen_manifest, write_manifest
-from actx_core.order import freeze, order
+from actx_core.order import Order, freeze, order, picked
 from actx_core.plan import (
     CellPlan,
     Plan,
@@ -32,7 +33,7 @@ from actx_core.plan import (
     resolve,
 )
 from actx_core.registry import registry
-from actx_core.results import Run, open_run
+from actx_core.results import Run, held, open_run
 from actx_core.summary import report_run, troubles
 from actx_core.types import Job, Progress, Receipt, Shard, Stage
 from actx_core.units import size
@@ -71,6 +72,7 @@ class Pipeline:
                 s.limit,
                 s.fraction,
                 config.run.seed,
+                partial(held, self.layout.root, s.id),
             )
             for s in config.sources
         }
@@ -81,6 +83,7 @@ class Pipeline:
                 found[model.id] = resolve(config, model)
             return found[model.id]
 
+        self._expect_tables(stored, orders)
         cells = [
             plan_cell(config, s, m, orders[s.id], stored.get(f"{s.id}/{m.id}"), once)
             for s in config.sources
@@ -109,6 +112,8 @@ class Pipeline:
             error: BaseException | None = None
             try:
                 watch(Stage("plan", "resolving taps"))
+                if slice is None:
+                    self._forget()
                 plan = self.plan()
                 self._check_joins(plan)
                 _observe("on_plan", plan=plan)
@@ -116,6 +121,8 @@ class Pipeline:
                 done = open_run(self.layout.root) if slice else recover(self.layout.root)
                 todo = list(self._todo(plan, done, only, slice))
                 self._check_disk(plan, todo, confirm)
+                if todo:
+                    reopen_manifest(done)
                 if todo and slice is None:
                     refuse(plan, self.config.analyses)
                 yield from self._extract(plan, todo, watch)
@@ -134,6 +141,7 @@ class Pipeline:
 
     def finish(self, watch: Watch | None = None) -> Run:
         """After slices: check that every shard is there, join, analyse, report."""
+        open_run(self.layout.root)  # the lock would make the folder
         with lock(self.layout.root):
             run = open_run(self.layout.root)
             for cell in run.cells.values():
@@ -158,10 +166,36 @@ class Pipeline:
         )
 
     def _stored(self) -> dict[str, CellPlan]:
+        """The cells that the run has. Raises StoreError where their plan is lost."""
         if not self.layout.plan.exists():
+            if any(load_receipts(self.layout)):
+                raise damaged(self.layout.plan, "the file is missing", HINT)
             return {}
         cells = read_json(self.layout.plan, hint=HINT)["cells"]
         return {cell.id: cell for cell in map(CellPlan.from_json, cells)}
+
+    def _forget(self) -> None:
+        """Drop cells that were only planned: nothing is stored that another wish could contradict."""
+        if not self.layout.plan.exists():
+            return
+        run = open_run(self.layout.root)
+        begun = {receipt.cell for receipt in run.receipts}
+        cells = [cell for cell in run.cells.values() if cell.id in begun]
+        if len(cells) == len(run.cells):
+            return
+        for source in {c.source for c in run.cells.values()} - {c.source for c in cells}:
+            for suffix in (".parquet", ".csv"):
+                self.layout.samples(source).with_suffix(suffix).unlink(missing_ok=True)
+        for cell in run.cells.keys() - begun:
+            self.layout.model(cell).unlink(missing_ok=True)
+        write_json(self.layout.plan, Plan(self.layout.root, tuple(cells), 0).to_json())
+
+    def _expect_tables(self, stored: Mapping[str, CellPlan], orders: Mapping[str, Order]) -> None:
+        """Without its table, the samples of a source that the run holds might come in another order."""
+        for source in {cell.source for cell in stored.values()}:
+            table = self.layout.samples(source)
+            if source in orders and orders[source].frozen is not None and not table.exists():
+                raise damaged(table, "the file is missing", HINT)
 
     def _commit(self, plan: Plan, retry_skipped: bool, sliced: bool) -> Plan:
         """Freeze the order of samples and store the plan, with the cells of earlier pipelines."""
@@ -170,10 +204,12 @@ class Pipeline:
         with lock(self.layout.root, name=".plan.lock"):
             if sliced and self.layout.plan.exists():  # another slice was first
                 plan = self.plan()
-            cells = {**self._stored(), **{cell.id: cell for cell in plan.cells}}
+            own = {cell.id: cell for cell in plan.cells}
+            cells = {**own, **self._stored(), **own}  # in the order of the pipeline
             stored = replace(plan, cells=tuple(cells.values())).to_json()
             known = self.layout.plan.exists()
-            if known and read_json(self.layout.plan) == _as_json(stored):
+            renewed = any(each.renewed for each in plan.orders.values())
+            if known and not renewed and read_json(self.layout.plan) == _as_json(stored):
                 return plan
             if known:
                 reopen_manifest(open_run(self.layout.root))
@@ -241,12 +277,6 @@ class Pipeline:
         watch: Watch,
     ) -> Iterator[Receipt]:
         executor = registry().load(self.config.executor.component)(self.config.executor.config)
-        rows: dict[tuple[str, int, str], str] = {
-            (r.cell, r.shard, name): digest
-            for r in (open_run(self.layout.root).receipts if todo else ())
-            for name, digest in r.digests.items()
-            if name.startswith(ROWS)
-        }
         for name in dict.fromkeys(cell.id for cell, *_ in todo):
             for note in next(c for c in plan.cells if c.id == name).notes:
                 watch(Stage("note", f"{name}: {note}"))
@@ -259,7 +289,6 @@ class Pipeline:
                     if isinstance(event, Progress):
                         watch(event)
                         continue
-                    _same_rows(rows, event)
                     for subject, text in troubles(cell, event).items():
                         if subject not in said:
                             said.add(subject)
@@ -316,30 +345,20 @@ class Pipeline:
 
 
 def _retry(plan: Plan, run: Run) -> Plan:
-    """Add to each cell a shard of the samples that were skipped before."""
-    left: dict[str, list[int]] = {}
+    """Add to each cell a shard of the samples that were skipped before, and are not in one already."""
+    left: dict[str, set[int]] = {}
     for name, skipped in run.skipped:
-        left.setdefault(name, []).append(skipped.position)
+        left.setdefault(name, set()).add(skipped.position)
     cells = []
     for cell in plan.cells:
-        if cell.id in left:
+        done = {r.shard for r in run.receipts if r.cell == cell.id}
+        waiting = {n for s in cell.shards if s.index not in done for n in picked(s)}
+        if again := sorted(left.get(cell.id, set()) - waiting):
             index = max(s.index for s in cell.shards) + 1
-            shard = plan.orders[cell.source].again(cell.id, index, sorted(left[cell.id]))
+            shard = plan.orders[cell.source].again(cell.id, index, again)
             cell = replace(cell, shards=(*cell.shards, shard))
         cells.append(cell)
     return replace(plan, cells=tuple(cells))
-
-
-def _same_rows(rows: dict[tuple[str, int, str], str], receipt: Receipt) -> None:
-    """Taps that are added later must have the rows of those that are there."""
-    for name, digest in receipt.digests.items():
-        key = (receipt.cell, receipt.shard, name)
-        if name.startswith(ROWS) and rows.setdefault(key, digest) != digest:
-            raise ExecutionError(
-                f"shard {receipt.shard}: the rows are not those of the taps extracted before",
-                where=receipt.cell,
-                hint="the data or the columns have changed: start a new run.out",
-            )
 
 
 def _share(cell: CellPlan, taps: Sequence[str], shards: Sequence[Shard]) -> int:

@@ -23,10 +23,10 @@ from actx_core.config.keep import parse_keep
 from actx_core.config.load import load_dict
 from actx_core.config.pipeline import Entry, PipelineConfig
 from actx_core.contracts import Store
-from actx_core.errors import ActxError, ExecutionError, SourceError
+from actx_core.errors import ActxError, ExecutionError, ModelError, SourceError
 from actx_core.extract import Extraction, Want
 from actx_core.files import read_json, write_json
-from actx_core.layout import HINT, Layout
+from actx_core.layout import HINT, Layout, load_receipts
 from actx_core.memory import keep_freed_memory
 from actx_core.order import Order, order
 from actx_core.plan import CellPlan, build_model, build_source
@@ -69,7 +69,13 @@ class Worker:
         self.order = _order(config, self.cell, self.layout)
         model = next(m for m in config.models if m.id == self.cell.model)
         self.specs = {t.name: t.spec(self.cell) for t in self.cell.taps if t.name in job.taps}
-        self.commit = Committer(self.layout, self.cell.id, build_store(config.store), self.specs)
+        more = len(self.specs) < len(self.cell.taps)  # the others may have been extracted before
+        receipts = load_receipts(self.layout) if more else ()
+        earlier = [r for r in receipts if r.cell == self.cell.id]
+        self.left = {(r.shard, s.position) for r in earlier for s in r.skipped}
+        self.commit = Committer(
+            self.layout, self.cell.id, build_store(config.store), self.specs, earlier
+        )
         self.extraction = Extraction(
             build_model(model),
             {
@@ -145,17 +151,36 @@ class Worker:
                     threads.shutdown(wait=True, cancel_futures=True)
 
     def _batches(self, shard: Shard) -> Iterator[list[tuple[int, Sample]]]:
-        """Batches of (position, sample), of samples of which any row is kept."""
+        """Batches of (position, sample), of samples of which any row is kept.
+
+        What other taps have skipped stays skipped, so that all have the same rows.
+        """
         positions: dict[tuple[str, int], int] = {}
 
         def wanted() -> Iterator[Sample]:
             for position, sample in self.order.read(shard):
-                if self.extraction.wanted(sample):
-                    positions[sample.id, sample.replicate] = position
+                left = (shard.index, position) in self.left
+                if not left and self.extraction.wanted(sample):
+                    if positions.setdefault((sample.id, sample.replicate), position) != position:
+                        raise SourceError(
+                            f"two samples of shard {shard.index} are called '{sample.id}'",
+                            where=self.cell.source,
+                            hint="ids must be unique",
+                        )
                     yield sample
 
+        count = 0
         for batch in self.extraction.model.batches(wanted()):
-            yield [(positions.pop((s.id, s.replicate)), s) for s in batch]
+            count += len(batch)
+            if count > len(positions):
+                break
+            yield [(positions[s.id, s.replicate], s) for s in batch]
+        if count != len(positions):
+            raise ModelError(
+                f"batches gave {count} samples for {len(positions)} in shard {shard.index}",
+                where=self.cell.model,
+                hint="Model.batches must give each sample once",
+            )
 
     def _prepare(self, shard: Shard, batch: Sequence[tuple[int, Sample]]) -> _Batch:
         """Load and prepare; find the samples that cannot be, and leave them out if that is allowed."""
@@ -200,10 +225,11 @@ class Worker:
         why = str(error) if isinstance(error, ActxError) else f"{type(error).__name__}: {error}"
         if self.job.on_error == "raise":
             if isinstance(error, ActxError):
+                error.where = error.where or f"sample '{sample.id}'"
                 raise error
             raise SourceError(
                 f"sample '{sample.id}' cannot be prepared: {why}",
-                hint="repair or remove it, or leave such samples out: --set run.on_error=skip",
+                hint="repair it, or leave such samples out: --set run.on_error=skip",
             ) from error
         batch.skipped.append(Skipped(sample.id, why, position))
 

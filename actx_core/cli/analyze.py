@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actx_core.cli.command import Output, command
-from actx_core.errors import ConfigError
+from actx_core.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from actx_core.config.pipeline import AnalysisEntry
@@ -125,12 +125,15 @@ def _of_file(
     from actx_core.layout import Layout
     from actx_core.summary import report_file
 
-    if entries is None:
-        raise ConfigError(
-            "a file says no analyses", where=data, hint="add a pipeline or --type kmeans"
-        )
     name, _, inner = data.partition("::")
     file = Path(name)
+    if not file.exists():
+        raise StoreError("there is no such file or folder", where=name)
+    if entries is None:
+        kind = "folder without a run" if file.is_dir() else "file"
+        raise ConfigError(
+            f"a {kind} says no analyses", where=data, hint="add a pipeline or --type kmeans"
+        )
     inputs = open_file(file, inner.strip("/"), labels)
     layout = Layout(folder or file.with_name(f"{file.name}.actx"))
     lazy = {name: (lambda one=one: one) for name, one in inputs.items()}

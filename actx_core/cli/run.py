@@ -15,6 +15,7 @@ from actx_core.units import size
 
 if TYPE_CHECKING:
     from actx_core.cli.watch import Watch
+    from actx_core.config.pipeline import PipelineConfig
     from actx_core.plan import Plan
     from actx_core.results import Run
 
@@ -92,8 +93,17 @@ def run(
     if part:
         out.line(f"slice {part[0]}/{part[1]} is done; after the last one: actx finish {file}")
     elif not found.complete:
-        out.line("the run is not complete: without --only, the same command does the rest")
+        out.line(f"the run is not complete: {_rest(found, pipeline.config)}")
     conclude(out, found, watch)
+
+
+def _rest(run: Run, config: PipelineConfig) -> str:
+    """What would complete a run."""
+    asked = {f"{source.id}/{model.id}" for source in config.sources for model in config.models}
+    left = [cell.id for cell in run.cells.values() if run.missing(cell) and cell.id not in asked]
+    if not left:
+        return "without --only, the same command does the rest"
+    return f"put {', '.join(left)} back into the pipeline, or start a new run.out"
 
 
 def conclude(out: Output, run: Run, watch: Watch) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Literal, cast
 
@@ -42,7 +43,8 @@ class Hooks(AbstractContextManager["Hooks"]):
     """Calls ``event(path, call, side, value)`` when a module gets its input and when it gives its result.
 
     ``value`` is the first tensor argument (or None), respectively the whole result. Hooks are added when
-    this is made, so that they come after those of others, and are gone after ``remove``.
+    this is made, so that they come after those of others, and are gone after ``remove``. They see the thread
+    that made this, or called ``begin``: others may run the module at the same time.
     """
 
     def __init__(
@@ -53,19 +55,21 @@ class Hooks(AbstractContextManager["Hooks"]):
     ) -> None:
         self._event = event
         self._calls: Counter[tuple[str, Side]] = Counter()
+        self._thread = get_ident()
         wanted = [(path, side) for path, side in dict.fromkeys(sides) if hookable(modules[path])]
         self._handles = [self._add(modules[path], path, side) for path, side in wanted]
 
     def _add(self, module: nn.Module, path: str, side: Side) -> Any:
-        def count() -> int:
-            self._calls[path, side] += 1
-            return self._calls[path, side] - 1
+        def event(value: Any) -> None:
+            if get_ident() == self._thread:
+                self._calls[path, side] += 1
+                self._event(path, self._calls[path, side] - 1, side, value)
 
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self._event(path, count(), side, first(args, kwargs))
+            event(first(args, kwargs))
 
         def after(_: nn.Module, args: tuple[Any, ...], result: Any) -> None:
-            self._event(path, count(), side, result)
+            event(result)
 
         if side == "in":
             return module.register_forward_pre_hook(before, with_kwargs=True)
@@ -74,6 +78,7 @@ class Hooks(AbstractContextManager["Hooks"]):
     def begin(self) -> None:
         """Count from zero: a forward pass begins."""
         self._calls.clear()
+        self._thread = get_ident()
 
     def remove(self) -> None:
         """Take all hooks off; safe to call twice."""

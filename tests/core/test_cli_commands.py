@@ -408,6 +408,8 @@ def test_analyze_takes_a_bare_file(tmp_path: Path) -> None:
     ("args", "message"),
     [
         (("x.npy",), "a file says no analyses"),
+        (("nothing",), "nothing: there is no such file or folder"),
+        ((".",), "a folder without a run says no analyses"),
         (("x.npy", "p.toml", "--type", "norms"), "found both"),
         (("x.npy", "--set", "k=3"), "found neither"),
         (("out", "--labels", "p.toml"), "--labels is for files, found a run"),

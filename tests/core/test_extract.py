@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from actx_core import Sample, TapError, extract
+from actx_core import (
+    Activation,
+    Batch,
+    Model,
+    ModelConfig,
+    ModelError,
+    Sample,
+    Tap,
+    TapError,
+    extract,
+)
 from actx_core.poolers import Mean, Select
+from actx_core.types import Pool
 
 
 def network() -> nn.Module:
@@ -106,3 +118,37 @@ def test_the_name_is_the_function_even_where_the_module_was_imported_first() -> 
     code = "import actx_core.worker, actx_core\nassert callable(actx_core.extract)\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+class Numbers(Model[ModelConfig]):
+    """A model of somebody who has not read the contract: it gives what it was told to give."""
+
+    def __init__(self, rows: int, width: int, samples: int = 4) -> None:
+        super().__init__(ModelConfig())
+        self.shape, self.samples = (rows, width), samples
+
+    def taps(self, example: Sample | None = None) -> list[Tap]:
+        return [Tap("a", ("sample", "channel"), (6,), "float64")]
+
+    def prepare(self, samples: Sequence[Sample]) -> Batch:
+        return Batch(None, range(self.samples))
+
+    def open(self, taps: Sequence[str]) -> None:
+        pass
+
+    def extract(self, batch: Batch, pool: Pool) -> dict[str, Activation]:
+        return {"a": pool("a", Activation(np.ones(self.shape), ("sample", "channel")))}
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Numbers(4, 1), r"a: expected rows of shape \[6\], as the tap declares, found \[1\]"),
+        (Numbers(5, 6), "a: the activation has 5 samples, the batch 4"),
+        (Numbers(3, 6), "a: the activation has 3 samples, the batch 4"),
+        (Numbers(3, 6, 3), "3: prepare leaves out 1 of 4 samples"),
+    ],
+)
+def test_a_model_that_breaks_its_word_is_named(model: Numbers, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        extract(model, range(4), taps=["a"])

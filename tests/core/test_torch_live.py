@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from threading import Thread
 
 import pytest
 import torch
@@ -248,3 +249,21 @@ def test_distributed_training_keeps_its_gradients(net, tmp_path):
         assert all(param.grad is not None for param in net.parameters())
     finally:
         dist.destroy_process_group()
+
+
+def test_other_threads_may_run_the_module_meanwhile():
+    first, x = nn.Linear(4, 3), torch.rand(5, 4)
+
+    class Meanwhile(nn.Module):
+        def forward(self, given):
+            other = Thread(target=first, args=(torch.full((5, 4), 9.0),))
+            other.start()
+            other.join()
+            return given + first(x)
+
+    with probe(nn.Sequential(first, Meanwhile()), ["0:*"]) as p:
+        for _ in range(2):
+            acts = p(x)
+            assert sorted(acts) == ["0:0", "0:1"]
+            for values in acts.values():
+                assert torch.equal(values, first(x))

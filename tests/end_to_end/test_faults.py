@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actx_core import ActxError, ExecutionError, Pipeline, StoreError, open_run
+from actx_core import (
+    ActxError,
+    ExecutionError,
+    OutOfMemory,
+    Pipeline,
+    SourceError,
+    StoreError,
+    open_run,
+)
 from actx_core.verify import verify
 
 
@@ -115,4 +123,65 @@ def test_a_damaged_receipt_is_named(tmp_path: Path) -> None:
     receipt = next((tmp_path / "receipts").glob("*.json"))
     receipt.write_text("{")
     with pytest.raises(StoreError, match="receipts"):
+        list(Pipeline.from_dict(spec).run())
+
+
+@pytest.mark.parametrize(
+    "name", ["plan.json", "s/samples.parquet", "s/m/rows.sample.parquet", "s/m/last.npy"]
+)
+def test_a_run_that_has_lost_a_file_does_not_go_on(tmp_path: Path, name: str) -> None:
+    spec = pipeline(tmp_path / "a", executor={"type": "serial"})
+    list(Pipeline.from_dict(spec).run())
+    (tmp_path / "a" / name).unlink()
+    with pytest.raises(StoreError, match=f"{name}: the file is missing"):
+        list(Pipeline.from_dict(spec).run())
+
+
+def test_lost_receipts_are_made_again(tmp_path: Path) -> None:
+    spec = pipeline(tmp_path / "a", executor={"type": "serial"})
+    list(Pipeline.from_dict(spec).run())
+    expected = numbers(tmp_path / "a")
+    (tmp_path / "a/receipts.jsonl").unlink()
+    assert len(list(Pipeline.from_dict(spec).run())) == 4
+    assert verify(tmp_path / "a") == []
+    for name, values in numbers(tmp_path / "a").items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
+def test_what_was_only_planned_may_be_asked_for_otherwise(tmp_path: Path) -> None:
+    """A run that was refused, or has failed in its first batch, holds nothing that could contradict."""
+    spec = pipeline(tmp_path / "a", executor={"type": "serial"})
+    list(Pipeline.from_dict(spec).run())
+    other = {"type": "toy", "as": "other", "taps": ["last"], "fail_above": 0, "seed": 1}
+    more = {**spec, "model": [spec["model"], other]}
+    with pytest.raises(OutOfMemory):
+        list(Pipeline.from_dict(more).run())
+    other |= {"fail_above": 9, "seed": 2}  # another network
+    assert len(list(Pipeline.from_dict(more).run())) == 4
+    assert verify(tmp_path / "a") == []
+    wrong = pipeline(tmp_path / "b", executor={"type": "serial"}, model={"fail_above": 0})
+    with pytest.raises(OutOfMemory):
+        list(Pipeline.from_dict(wrong).run())
+    right = pipeline(tmp_path / "b", executor={"type": "serial"})
+    right["source"]["first"] = 5  # other samples too
+    assert len(list(Pipeline.from_dict(right).run())) == 4
+    assert open_run(tmp_path / "b").samples("s")["sample"][0].as_py() == "n005"
+    assert verify(tmp_path / "b") == []
+
+
+def test_a_model_that_fails_can_be_left_out(tmp_path: Path) -> None:
+    spec = pipeline(tmp_path / "a", executor={"type": "serial"})
+    other = {"type": "toy", "as": "other", "taps": ["last"], "fail_above": 0}
+    with pytest.raises(OutOfMemory):
+        list(Pipeline.from_dict({**spec, "model": [spec["model"], other]}).run())
+    list(Pipeline.from_dict(spec).run())
+    assert open_run(tmp_path / "a").complete
+    assert (tmp_path / "a/report.html").exists()
+    assert verify(tmp_path / "a") == []
+
+
+def test_a_source_without_samples(tmp_path: Path) -> None:
+    spec = pipeline(tmp_path / "a")
+    spec["source"]["n"] = 0
+    with pytest.raises(SourceError, match="s: the source holds no samples"):
         list(Pipeline.from_dict(spec).run())

@@ -85,6 +85,17 @@ def test_a_changed_sample_is_named_and_a_touched_one_is_not(tmp_path: Path) -> N
         order(Names({"a": "1", "b": "X"}), "s", table)
 
 
+def test_a_sample_of_which_nothing_is_held_may_change(tmp_path: Path) -> None:
+    table = tmp_path / "samples.parquet"
+    frozen(Names({"a": "1", "b": "2", "c": "3"}), table)
+    repaired = Names({"a": "1", "b": "X", "c": "3"})
+    with pytest.raises(SourceError, match="'b' has changed"):
+        order(repaired, "s", table, held=lambda: {1, 2})
+    assert frozen(repaired, table, held=lambda: {0, 2}).renewed == 1
+    again = order(repaired, "s", table)
+    assert (again.renewed, again.digests["b", 0]) == (0, hashlib.sha256(b"X").hexdigest())
+
+
 def test_duplicate_ids_are_refused(tmp_path: Path) -> None:
     class Twice(Names):
         def listing(self) -> Sequence[Sample]:

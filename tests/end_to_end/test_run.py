@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pytest
 from actx_core import (
     ConfigError,
     ExecutionError,
+    ModelError,
     OutOfMemory,
     Pipeline,
+    Sample,
     SourceError,
     StoreError,
     TapError,
@@ -282,6 +285,87 @@ def test_bad_samples_raise_by_name_or_are_listed_and_retried(tmp_path: Path) -> 
     )
     assert found["s/m/last"].rows["number"].to_pylist()[-2:] == [3, 11]
     assert verify(tmp_path / "run") == []
+
+
+def test_a_retry_that_was_cut_short_takes_no_sample_twice(tmp_path: Path) -> None:
+    bad = {"source": {"bad": [3, 11], "folder": str(tmp_path / "fix")}}
+    skip = pipeline(tmp_path / "run", **bad, run={"on_error": "skip"})
+    run(skip)
+    for _ in range(2):  # the shard is planned, and fails
+        with pytest.raises(SourceError, match="sample 3 is broken"):
+            run(pipeline(tmp_path / "run", **bad), retry_skipped=True)
+    (tmp_path / "fix").mkdir()
+    (tmp_path / "fix/good").touch()
+    run(skip, retry_skipped=True)
+    rows = open_run(tmp_path / "run")["s/m/last"].rows
+    keep = [i for i in range(20) if i not in (3, 11)]
+    assert rows["number"].to_pylist() == [*keep, 3, 11]
+
+
+def test_taps_added_later_skip_what_the_first_have_skipped(tmp_path: Path) -> None:
+    bad = {"bad": [3, 11], "folder": str(tmp_path / "fix")}
+    skip = {"source": bad, "run": {"on_error": "skip"}}
+    run(pipeline(tmp_path / "run", **skip, model={"taps": ["last"]}))
+    (tmp_path / "fix").mkdir()
+    (tmp_path / "fix/good").touch()  # they could be read now
+    run(pipeline(tmp_path / "run", **skip))
+    found = open_run(tmp_path / "run")
+    keep = [i for i in range(20) if i not in (3, 11)]
+    assert found["s/m/length"].rows["number"].to_pylist() == keep
+    for tap in ("last", "length"):
+        np.testing.assert_allclose(found[f"s/m/{tap}"], reference()[tap][keep], rtol=1e-6)
+
+
+def test_taps_with_other_rows_than_the_first_are_not_stored(tmp_path: Path) -> None:
+    (tmp_path / "fix").mkdir()
+    (tmp_path / "fix/good").touch()
+    skip = {
+        "source": {"bad": [13], "folder": str(tmp_path / "fix")},
+        "run": {"on_error": "skip"},
+    }
+    run(pipeline(tmp_path / "run", **skip, model={"taps": ["last"]}))
+    (tmp_path / "fix/good").unlink()  # one of them cannot be read any more
+    for _ in range(2):  # it is no better if the command is repeated
+        with pytest.raises(ExecutionError, match="shard 2: the rows are not those"):
+            run(pipeline(tmp_path / "run", **skip))
+    assert len(open_run(tmp_path / "run")["s/m/length"]) == 12
+    (tmp_path / "fix/good").touch()
+    run(pipeline(tmp_path / "run", **skip))
+    assert len(open_run(tmp_path / "run")["s/m/length"]) == 20
+    assert verify(tmp_path / "run") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda batch: batch[:-1], "m: batches gave 3 samples for 6 in shard 0"),
+        (lambda batch: batch * 2, "m: batches gave 8 samples for 6 in shard 0"),
+    ],
+)
+def test_batches_that_lose_or_repeat_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any, message: str
+) -> None:
+    from actx_toy.model import Toy
+
+    monkeypatch.setattr(Toy, "batches", lambda self, samples: map(given, pairs(samples)))
+    with pytest.raises(ModelError, match=message):
+        run(pipeline(tmp_path / "a"))
+    assert open_run(tmp_path / "a").receipts == []
+
+
+def pairs(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
+    given = list(samples)
+    return (given[i : i + 2] for i in range(0, len(given), 2))
+
+
+def test_a_stream_that_repeats_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from actx_toy.source import Stream
+
+    read = Stream.read
+    monkeypatch.setattr(Stream, "read", lambda self, s: chain(read(self, s), read(self, s)))
+    spec = pipeline(tmp_path / "a", source={"type": "stream", "first": 1})
+    with pytest.raises(SourceError, match="s: two samples of shard 0 are called 'n000'"):
+        run(spec)
 
 
 def test_a_sample_that_cannot_be_prepared_is_found_in_its_batch(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 pytest.importorskip("actx_cluster", reason="needs the plugin actx-cluster")
 
 from actx_core.cli.group import actx
+from actx_core.files import read_json
 
 PIPELINE = """
 actx = 1
@@ -124,3 +125,18 @@ def test_new_labels_of_a_file_make_its_results_anew(tmp_path: Path) -> None:
         (result,) = (tmp_path / "a.npy.actx").rglob("result.json")
         changed.append(result.stat().st_mtime_ns)
     assert changed[0] == changed[1] < changed[2]
+
+
+def test_another_analysis_of_the_same_name_gets_the_inputs_it_wants(tmp_path: Path) -> None:
+    """One that compares all arrays, and one that takes each alone, after the other."""
+    text = PIPELINE[: PIPELINE.index("join")].replace('"last"', '"last", "length"')
+    for kind in ("cka", "pca", "cka"):
+        asked = f'[[analyze]]\ntype = "{kind}"\nas = "x"\non = ["s/*/*"]\n'
+        (tmp_path / "pipeline.toml").write_text(text + asked)
+        command(tmp_path, "run", "pipeline.toml")
+    found = {
+        (about["type"], *sorted(one["name"] for one in about["inputs"]))
+        for about in map(read_json, tmp_path.glob("runs/a/analyses/x/*/result.json"))
+    }
+    each = {("cluster/pca", name) for name in ("s/m/last", "s/m/length")}
+    assert found == {("cluster/cka", "s/m/last", "s/m/length"), *each}

@@ -1,5 +1,6 @@
 """Bad files in whole runs: each is one sample's error that names it, or a skipped sample, in every source."""
 
+import hashlib
 import io
 import os
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from actx_core import Pipeline, SourceError, open_run
+from actx_core.verify import verify
 
 LONG = "x" * 200
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -56,7 +58,7 @@ def folder_source(folder):
     return {"type": "image-folder", "path": str(folder)}
 
 
-def run(tmp_path, source, **options):
+def run(tmp_path, source, retry_skipped=False, **options):
     spec = {
         "actx": 1,
         "run": {"out": str(tmp_path / "run"), "batch_size": 3, "shard_size": 4, **options},
@@ -71,7 +73,7 @@ def run(tmp_path, source, **options):
         },
         "pool": {"type": "mean", "over": ["y", "x"]},
     }
-    list(Pipeline.from_dict(spec).run())
+    list(Pipeline.from_dict(spec).run(retry_skipped=retry_skipped))
     return open_run(tmp_path / "run")
 
 
@@ -125,6 +127,33 @@ def test_a_file_that_goes_during_the_run(tmp_path, stimuli):
     run(tmp_path, {**source, "limit": 3})
     (stimuli / "dot.png").unlink()
     with pytest.raises(SourceError, match="sample 'dot' is gone"):
+        run(tmp_path, source)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_a_bad_file_may_be_repaired(tmp_path, stimuli, on_error):
+    """In the first shard or behind it, by going on or by trying again what was skipped."""
+    source, bad = folder_source(stimuli), [stimuli / "cat.jpg", stimuli / "z.jpg"]
+    for file in bad:
+        file.write_bytes(BAD["cut.jpg"][0])
+    for file in bad:
+        if on_error == "raise":
+            with pytest.raises(SourceError, match=file.name):
+                run(tmp_path, source)
+        else:
+            run(tmp_path, source, on_error=on_error)
+        file.write_bytes(jpeg())
+    found = run(tmp_path, source, retry_skipped=on_error == "skip", on_error=on_error)
+    array = found["s/m/features.0"]
+    assert found.skipped == []
+    assert sorted(array.rows["path"].to_pylist()) == sorted(os.listdir(stimuli))
+    digests = dict(zip(*(found.samples("s")[c].to_pylist() for c in ("path", "sha256"))))
+    assert digests["cat.jpg"] == digests["z.jpg"] == hashlib.sha256(jpeg()).hexdigest()
+    assert verify(tmp_path / "run") == []
+    values = dict(zip(array.rows["path"].to_pylist(), array.numpy()))
+    np.testing.assert_array_equal(values["cat.jpg"], values["z.jpg"])
+    bad[0].write_bytes(BAD["cut.jpg"][0])
+    with pytest.raises(SourceError, match="sample 'cat' has changed"):
         run(tmp_path, source)
 
 
