@@ -103,3 +103,11 @@ def test_texts_and_conversations_in_one_batch():
 def test_bad_conversations(template, talk, error, match):
     with pytest.raises(error, match=match):
         read(template, talk)
+
+
+def test_all_tokens_of_the_last_character_are_the_assistants():
+    """A character of several bytes may be several tokens, of which transformers marks the first."""
+    talk = [{"role": "assistant", "content": "a 🙂"}, {"role": "user", "content": "b"}]
+    document, text = read(MARKED.replace("{{ m.content }};{% end", "{{ m.content }}{% end"), talk)
+    ends = document.end[document.role == "assistant"]
+    assert (document.end == text.index("🙂") + 1).sum() == (ends == ends[-1]).sum() > 1

@@ -54,6 +54,23 @@ def test_a_column_that_a_later_file_lacks(tmp_path):
     fails(tmp_path / "d", "b.parquet: expected a column 'text', as the first file has it")
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_later_file_with_other_columns(tmp_path, streaming):
+    data = tmp_path / "data"
+    data.mkdir()
+    lines(data / "a.jsonl", [{"text": "a"}])
+    lines(data / "b.jsonl", [{"text": "b", "url": "c"}])
+    match = "expected the columns of the first file, found others, such as 'url'.*with files"
+    fails(data, match, streaming=streaming)
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.jsonl", "x.csv"])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_file_without_rows(tmp_path, name, streaming):
+    (tmp_path / name).write_text("text\n" if name == "x.csv" else "")
+    fails(tmp_path / name, "expected rows, found none", streaming=streaming)
+
+
 def test_a_later_file_that_is_damaged(tmp_path):
     (tmp_path / "d").mkdir()
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "d" / "a.parquet")
@@ -136,8 +153,9 @@ def test_scripts_and_pickles_are_not_run(tmp_path):
         ({"split": "train[:10%]"}, "take a part of it with limit"),
         ({"split": "train[:9]", "streaming": False}, "expected the name of a split"),
         ({"shuffle": 1}, "shuffle"),
+        ({"path": ""}, "expected a data set of the hub, a file, a folder or a URL, found nothing"),
     ],
 )
 def test_options_that_do_not_fit(options, match):
     with pytest.raises(ValidationError, match=match):
-        DatasetsConfig(path="x.jsonl", **options)
+        DatasetsConfig(**{"path": "x.jsonl", **options})

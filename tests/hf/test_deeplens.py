@@ -162,8 +162,17 @@ def test_mistakes_are_one_line(saved, texts, tmp_path):
         FromHuggingFace(folder, 7, texts, seq_length=16)
     with pytest.raises(TapError, match=r"blocks.0.mlp.pots.*did you mean blocks.0.mlp.post"):
         ExtractSingleSample(folder, 0, 16, quantity="mlp.pots")
-    with pytest.raises(ConfigError, match="max_length: input should be"):
-        ExtractSingleSample(folder, 0, -1)
+    for wrong in (-1, 0, 2.5, "all"):
+        with pytest.raises(
+            ConfigError, match="max_length: expected a whole number from 1 on, found"
+        ):
+            ExtractSingleSample(folder, 0, wrong)
+        with pytest.raises(ConfigError, match="seq_length: expected a whole number"):
+            FromHuggingFace(folder, 0, texts, seq_length=wrong)
+        with pytest.raises(ConfigError, match="num_samples: expected a whole number"):
+            FromHuggingFace(folder, 0, texts, num_samples=wrong)
+    with pytest.raises(ConfigError, match="batch_size: input should be"):
+        FromHuggingFace(folder, 0, texts, seq_length=16, inference_batch_size=0)
     (tmp_path / "other.jsonl").write_text('{"words": "a b"}\n')
     with pytest.raises(SourceError, match="text"):
         FromHuggingFace(folder, 0, "other.jsonl", 1, 16).extract_features()

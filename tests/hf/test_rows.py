@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -142,6 +143,17 @@ def test_types_of_every_store(corpus, saved, backend, dtype, error):
     values = found[f"s/m/{TAP}"].numpy()
     assert values.shape == whole.shape
     assert 0 < np.linalg.norm(values - whole) <= error * np.linalg.norm(whole)
+
+
+@pytest.mark.parametrize("backend", ["npy", "hdf5", "parquet"])
+def test_an_array_that_was_read_goes_to_another_process(corpus, saved, backend):
+    """As to the workers of a DataLoader where processes are not forked: a path, not what lies there."""
+    array = run(corpus, saved("gpt2"), store={"type": backend})[f"s/m/{TAP}"]
+    values = array.numpy()
+    sent = pickle.dumps(array.shuffled(7))
+    assert len(sent) < values.nbytes
+    rows, found = map(np.concatenate, zip(*pickle.loads(sent), strict=True))
+    np.testing.assert_array_equal(found, values[rows])
 
 
 def test_two_slices_are_one_run(corpus, saved):

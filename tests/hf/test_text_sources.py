@@ -73,6 +73,7 @@ class TestTexts:
             ({}, "give either path or texts"),
             ({"path": "x.txt", "texts": ["a"]}, "give either path or texts"),
             ({"texts": []}, "give either path or texts"),
+            ({"texts": ["a", "b\ud800"]}, "text 2 holds a lone surrogate at character 1"),
             ({"texts": ["a"], "per": "line"}, "each of texts is a sample"),
             ({"texts": ["a"], "column": "b"}, "each of texts is a sample"),
             ({"texts": "abc"}, "texts"),

@@ -43,6 +43,31 @@ def test_every_hook_point_of_an_image(saved, family):
         assert np.abs(found[tap] - want).max() <= 1e-5 * np.abs(want).max(), name
 
 
+def test_places_and_errors_of_hook_points_are_told_by_tap(saved):
+    told = Vision(LoadedConfig(name=str(saved("dinov2")), device="cpu")).check()
+    place, _, error = told["encoder.layer.1.norm2@in"].partition("; ")
+    assert place == "blocks.1.resid_mid: in encoder.layer.1.norm2"
+    assert error.startswith("= resid_pre + attn_out, off by ")
+    assert told["encoder.layer.0@in"].startswith("embed: in encoder.layer.0; blocks.0.resid_pre: ")
+
+
+def test_where_no_image_size_is_told_the_processor_tells_it(tmp_path):
+    torch.manual_seed(0)
+    config = transformers.ResNetConfig(hidden_sizes=[8, 8], depths=[1, 1], embedding_size=8)
+    network = transformers.ResNetModel(config).eval()
+    network.save_pretrained(tmp_path)
+    processor = transformers.ViTImageProcessorPil(size={"height": 32, "width": 32})
+    processor.save_pretrained(tmp_path)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
+    name = "encoder.stages.1"
+    model = Vision(LoadedConfig(name=str(tmp_path), device="cpu"))
+    found = extract(model, [Sample("a", image)], [name])[name]
+    pixels = processor(images=[image], return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        expected = network(pixels).last_hidden_state.numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_language_model_is_refused(saved):
     with pytest.raises(ModelError, match="LlamaModel takes texts"):
         Vision(LoadedConfig(name=str(saved("llama")), device="cpu")).taps()

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from difflib import get_close_matches
+from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -80,6 +81,7 @@ class FromHuggingFace(_Extractor):
         *,
         quantity: str = _POST,
     ) -> None:
+        _expect_positive(num_samples=num_samples, seq_length=seq_length)
         options = {
             "name": hf_model,
             "max_length": seq_length,
@@ -145,6 +147,7 @@ class ExtractSingleSample(_Extractor):
         *,
         quantity: str = _POST,
     ) -> None:
+        _expect_positive(max_length=max_length)
         options = {"name": hf_model, "max_length": max_length, "device": device}
         super().__init__(options, layer, quantity)
         self._model.open([self._tap])
@@ -161,6 +164,12 @@ class ExtractSingleSample(_Extractor):
         self._model.extract(batch, keep)
         wait = self._model.to_host({name: one.array for name, one in found.items()})
         return torch.from_numpy(wait()[self._tap]).float()
+
+
+def _expect_positive(**numbers: object) -> None:
+    for name, value in numbers.items():
+        if not isinstance(value, Integral) or value < 1:
+            raise ConfigError(f"expected a whole number from 1 on, found {value!r}", where=name)
 
 
 def _expect(points: Mapping[str, Point], name: str, model: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -15,11 +16,15 @@ from actx_hf.hooks.trace import Call, Trace
 
 @dataclass
 class Segment:
-    """What is added at once, and the stream after it: ``norms`` (paths) come after the sum."""
+    """What is added at once, and the stream after it.
+
+    ``norms`` (paths) come after the sum; ``scaled``: a learned number multiplies it, as in Gemma 4.
+    """
 
     parts: list[int]
     after: int
     norms: list[str] = field(default_factory=list)
+    scaled: bool = False
 
 
 @dataclass
@@ -58,8 +63,12 @@ class Block:
             found = self._segments(call.got) if is_norm(call.module) else None
             if found:
                 last = found[-1]
-                return [*found[:-1], Segment(last.parts, value, [*last.norms, call.path])]
+                return [*found[:-1], replace(last, after=value, norms=[*last.norms, call.path])]
             return None
+        if made.name == "mul" and len(made.inputs) == 2:
+            stream, factor = made.inputs
+            found = self._segments(stream) if prod(self.trace.shapes[factor]) == 1 else None
+            return [*found[:-1], replace(found[-1], after=value, scaled=True)] if found else None
         if made.name == "add" and len(made.inputs) == 2:
             for stream, added in (made.inputs, made.inputs[::-1]):
                 found = self._segments(stream)

@@ -58,7 +58,8 @@ def _stacks(module: nn.Module, passed: Trace) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path, part in module.named_modules():
         outer = any(path.startswith(f"{known}.") for known in found)
-        if isinstance(part, nn.ModuleList) and len(part) and not outer:
+        stage = any(map(str.isdecimal, path.split(".")))  # one of several, in a list of its own
+        if isinstance(part, nn.ModuleList) and len(part) and not outer and not stage:
             blocks = [f"{path}.{i}" for i in range(len(part))]
             if _streams(blocks, passed):
                 found[path] = blocks
@@ -76,10 +77,12 @@ def _stacks(module: nn.Module, passed: Trace) -> dict[str, list[str]]:
 def _streams(blocks: list[str], passed: Trace) -> bool:
     if any(path not in passed.inputs or path not in passed.outputs for path in blocks):
         return False
+    if any(passed.called[path] > 1 for path in blocks):
+        return False  # a block for several layers has no single input and result
     handed = all(passed.outputs[a] == passed.inputs[b] for a, b in pairwise(blocks))
     return (
         handed
-        and len(passed.shapes[passed.inputs[blocks[0]]]) == 3
+        and passed.axes[blocks[0]] == 3
         and all(Block(passed, path).segments for path in blocks)
     )
 
@@ -199,11 +202,11 @@ class _Found:
             terms += [f"{name}.{named[part]}" for part in segment.parts]
             result = f"{name}.{point}"
             if result in self.places:
-                if all(term in self.places for term in terms):
+                if not segment.scaled and all(term in self.places for term in terms):
                     self.identities.append(Identity(result, tuple(terms), tuple(segment.norms)))
                 terms = [result]
-            elif segment.norms:
-                return  # what is normalised unseen is no sum of what is seen
+            elif segment.norms or segment.scaled:
+                return  # what is changed unseen is no sum of what is seen
 
     def _add(self, name: str, place: Place | None, problem: str) -> None:
         if place is None:

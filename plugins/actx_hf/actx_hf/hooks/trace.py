@@ -47,13 +47,15 @@ class Trace:
 
     ``made[value]`` is the operation it comes from, ``seen[value]`` the places where a module had it, in
     order, each with its step in time. ``inputs`` and ``outputs`` give the first tensor argument and the
-    result of each module, ``began`` the number of values before its first call, ``called`` its calls.
+    result of each module, ``axes`` how many axes that argument has (the number of a value does not tell),
+    ``began`` the number of values before its first call, ``called`` its calls.
     """
 
     made: dict[int, Op] = field(default_factory=dict)
     shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
     seen: dict[int, list[tuple[int, Place]]] = field(default_factory=lambda: defaultdict(list))
     inputs: dict[str, int] = field(default_factory=dict)
+    axes: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     began: dict[str, int] = field(default_factory=dict)
     called: Counter[str] = field(default_factory=Counter)
@@ -108,6 +110,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return None
         number = self.number(tensor)
         self.trace.inputs.setdefault(path, number)
+        self.trace.axes.setdefault(path, tensor.ndim)
         self.trace.began.setdefault(path, len(self.trace.made))
         self._see(number, Place(path, "in", None, tensor.ndim == 2))
         return number

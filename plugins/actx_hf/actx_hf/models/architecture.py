@@ -14,7 +14,7 @@ from torch import nn
 
 from actx_core import ActxError, ModelError, Tap
 from actx_core.torch import Point
-from actx_hf.hooks import Hooks, resolve
+from actx_hf.hooks import Hooks
 from actx_hf.models import loading
 from actx_hf.models.config import TransformersConfig
 from actx_hf.models.points import canonical, place_of, probe
@@ -27,7 +27,8 @@ class Architecture:
     """A text model without weights.
 
     ``longest`` is how many tokens it can read, None without a limit. ``pad`` is an id to fill rows up with,
-    ``start`` the one with which a decoder beside an encoder begins, ``positions`` whether they can be given.
+    ``start`` the one with which a decoder beside an encoder begins, ``positions`` whether they can be given,
+    ``turn`` the length beyond which a text makes the model read all texts of a pass otherwise.
     """
 
     points: Mapping[str, Point]
@@ -36,6 +37,7 @@ class Architecture:
     pad: int
     start: int | None
     positions: bool
+    turn: int | None
 
 
 def architecture(config: TransformersConfig) -> Architecture:
@@ -53,7 +55,16 @@ def _architecture(_: str, config: TransformersConfig) -> Architecture:
     except ActxError:
         raise
     except Exception:  # what cannot run without values: any library's own error
+        pass
+    try:
         return _read(config, "cpu")
+    except ActxError:
+        raise
+    except Exception as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"its architecture cannot be read: {lines[0]}", where=str(config.name)
+        ) from error
 
 
 def arguments(module: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,12 +85,12 @@ def _read(config: TransformersConfig, device: str) -> Architecture:
                 where=str(config.name),
                 hint="type = 'transformers-vision' is for models that take images",
             )
-        hooks = loading.hooks(config) if device == "meta" else resolve(module)
+        hooks = loading.hooks(config)
         raw = _probed(module, config.dtype)
         size, logits = _head(config)
     embedding: Any = module.get_input_embeddings()  # type: ignore[operator]
     vocabulary = int(embedding.weight.shape[0])
-    pad = options.pad_token_id
+    pad = getattr(options.get_text_config(), "pad_token_id", None)
     decoder = options.is_encoder_decoder
     points: dict[str, Point] = {}
     for point in _ordered(hooks, raw, _logits(config, size, logits)):
@@ -89,8 +100,9 @@ def _read(config: TransformersConfig, device: str) -> Architecture:
         vocabulary,
         _longest(module, options),
         pad if isinstance(pad, int) and 0 <= pad < vocabulary else 0,
-        int(options.decoder_start_token_id or 0) if decoder else None,
+        int(getattr(options, "decoder_start_token_id", None) or 0) if decoder else None,
         "position_ids" in known and not decoder,
+        _turn(options),
     )
 
 
@@ -148,7 +160,7 @@ def _without(name: str, problem: str) -> Point:
 def _ordered(hooks: Hooks, raw: list[Point], logits: Point) -> Iterator[Point]:
     """Canonical taps, each before the module's own name for it; then what cannot be taken."""
     places: dict[Any, list[Point]] = defaultdict(list)
-    for point in canonical(hooks.places, raw):
+    for point in canonical({k: v for k, v in hooks.places.items() if k != LOGITS}, raw):
         places[place_of(point)].append(point)
     for point in raw:
         yield from places.pop(place_of(point), ())
@@ -159,9 +171,32 @@ def _ordered(hooks: Hooks, raw: list[Point], logits: Point) -> Iterator[Point]:
 
 
 def _longest(module: nn.Module, options: Any) -> int | None:
+    """Tokens that the model reads at once, whatever it read before."""
+    known = _positions(module, options)
+    if getattr(options, "attention_type", "") != "block_sparse":
+        return known
+    # BigBird attends to all up to here. Beyond, it is sparse, its last block sees padding, and after one
+    # shorter text it never is sparse again.
+    dense: int = (5 + 2 * options.num_random_blocks) * options.block_size
+    return min(dense, known or dense)
+
+
+def _positions(module: nn.Module, options: Any) -> int | None:
     """Tokens that the model has positions for; those of RoBERTa begin behind the padding's."""
     for name, part in module.named_modules():
         if name.endswith("position_embeddings") and isinstance(part, nn.Embedding):
             return part.num_embeddings - (0 if part.padding_idx is None else part.padding_idx + 1)
     longest = getattr(options.get_text_config(), "max_position_embeddings", None)
     return longest if isinstance(longest, int) and longest > 0 else None
+
+
+def _turn(options: Any) -> int | None:
+    """Beyond these tokens LongRoPE has other angles, for all texts of the pass (Ding et al. 2024)."""
+    given = getattr(options.get_text_config(), "rope_parameters", None) or {}
+    sets = [given, *(each for each in given.values() if isinstance(each, dict))]
+    turns = {
+        each["original_max_position_embeddings"]
+        for each in sets
+        if each.get("rope_type") == "longrope"
+    }
+    return min(turns, default=None)

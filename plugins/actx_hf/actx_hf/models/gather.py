@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from actx_core import TapError
 from actx_core.torch import Capture, Point
 from actx_hf.models.architecture import arguments
 from actx_hf.text.passes import Pass
@@ -47,6 +48,7 @@ class Gather:
                     _fill_pairs(room, values, each)
                 else:
                     values = values.flatten(0, len(point.front) - 1)
+                    _expect_rows(point, values, (each.inputs["input_ids"].numel(), *room.shape[1:]))
                     if len(source) < len(values):  # else each token is a row
                         values = values.index_select(0, source)
                     room.index_copy_(0, target, values)
@@ -95,6 +97,17 @@ def pair_mask(passes: Sequence[Pass], offsets: np.ndarray) -> np.ndarray:
         rows = block.piece.rows
         mask[block.document][np.ix_(rows[block.piece.taken], rows)] = True
     return mask
+
+
+def _expect_rows(point: Point, values: torch.Tensor, shape: tuple[int, ...]) -> None:
+    """One row per token of the pass. An expert gets some tokens, and a mask may be the first argument."""
+    if tuple(values.shape) != shape:
+        raise TapError(
+            f"expected a row for each token, {list(shape)}, found {list(values.shape)}",
+            where=point.tap.name,
+            hint="its module gets other tensors or fewer tokens in this pass; tap the module around it,"
+            " or one in it",
+        )
 
 
 def _is_of_pairs(point: Point) -> bool:

@@ -45,8 +45,9 @@ class Loaded(TorchModel[T]):
         if self.module is None:
             whole = self.whole = loading.weights(self.config, head=self.head)
             names = frozenset(name for name, _ in named_tensors(self._unloaded))
-            self.weights_digest = digest(_own(whole, names))
-            self.module = whole.get_submodule(prefix(whole).rstrip("."))
+            start = prefix(whole) if self.head else ""
+            self.weights_digest = digest(_own(whole, start, names))
+            self.module = whole.get_submodule(start.rstrip("."))
         return self.module
 
     def placed(self, device: torch.device) -> nn.Module:
@@ -74,14 +75,13 @@ class Loaded(TorchModel[T]):
 
 
 def prefix(whole: nn.Module) -> str:
-    """The path of the base model in one with a head, and a dot; empty where it is that itself."""
+    """The path of the base model in one with a head, and a dot; empty where that is one with it."""
     name = str(whole.base_model_prefix)
     return f"{name}." if name and hasattr(whole, name) else ""
 
 
-def _own(whole: nn.Module, names: frozenset[str]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of the base model, the same with and without the head."""
-    start = prefix(whole)
+def _own(whole: nn.Module, start: str, names: frozenset[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of the base model, whose path is ``start``: the same with and without the head."""
     for path, tensor in named_tensors(whole):
         if (name := path.removeprefix(start)) in names:
             yield name, tensor

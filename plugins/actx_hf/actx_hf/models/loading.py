@@ -78,24 +78,28 @@ def weights(config: LoadedConfig, *, head: bool = False) -> nn.Module:
 def identity_errors(config: LoadedConfig, module: nn.Module) -> list[IdentityError]:
     """The self-check of a loaded model, where it lies; nothing for one whose hook points are not known."""
     try:
-        known = hooks(config, head=module.base_model is not module)
+        known = hooks(config, head=type(module).__name__ == head_of(config))
     except ModelError:
         return []
     return self_check(module, known)
 
 
 def hooks(config: LoadedConfig, *, head: bool = False) -> Hooks:
-    """The canonical hook points, found without weights; once for a configuration.
+    """The canonical hook points, found without the checkpoint's weights; once for a configuration.
 
-    Raises ModelError where the model cannot be run without weights.
+    Raises ModelError where the model cannot be run.
     """
     return _hooks(as_text(config), config, head)
 
 
 @lru_cache(maxsize=8)
 def _hooks(_: str, config: LoadedConfig, head: bool) -> Hooks:
-    with torch.device("meta"):  # a trace keeps all tensors alive
-        return resolve(skeleton(config, head=head))
+    try:
+        with torch.device("meta"):
+            return resolve(skeleton(config, head=head))
+    except ModelError:  # some cannot run without values
+        with torch.device("cpu"):
+            return resolve(skeleton(config, head=head))
 
 
 def as_text(config: LoadedConfig) -> str:

@@ -37,8 +37,8 @@ def probe(module: nn.Module, inputs: Callable[[int, int], Any], dtype: str) -> l
 
 
 def canonical(places: Mapping[str, Place], points: Sequence[Point]) -> list[Point]:
-    """The points of canonical hook points, in their order."""
-    known = {place_of(point): point for point in points if not point.tap.problem}
+    """The points of canonical hook points, in their order, with the problems that they have."""
+    known = {place_of(point): point for point in points}
     found = []
     for name, place in places.items():
         element = "" if place.index is None else str(place.index)

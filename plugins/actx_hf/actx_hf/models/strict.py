@@ -8,6 +8,8 @@ from typing import Any
 from actx_core import ModelError
 
 _SHOWN = 3
+_HEAD = "lm_head"
+"""A head by its name; that of LLaVA lies in the part language_model."""
 
 
 def drop_pooler(module: Any, missing: set[str]) -> None:
@@ -29,7 +31,11 @@ def refuse_differences(name: str, module: Any, info: Mapping[str, Collection[str
     """
     base = module.base_model
     parts = {module.base_model_prefix, *(part for part, _ in base.named_children())}
-    unexpected = [key for key in info["unexpected_keys"] if key.partition(".")[0] in parts]
+    unexpected = [
+        key
+        for key in info["unexpected_keys"]
+        if key.partition(".")[0] in parts and _HEAD not in key.split(".")
+    ]
     told = [
         f"{len(keys)} {what} ({', '.join(sorted(keys)[:_SHOWN])}{' …' if len(keys) > _SHOWN else ''})"
         for what, keys in (("missing", info["missing_keys"]), ("unexpected", unexpected))

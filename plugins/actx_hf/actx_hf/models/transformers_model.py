@@ -165,7 +165,7 @@ class Transformers(Loaded[TransformersConfig]):
         # Attention among all tokens of a row costs their square: on the CPU more than a longer row saves.
         budget = self.config.pass_tokens or (512 if self.device.type == "cpu" else 16384)
         known = self._architecture
-        return Reader(budget, known.pad, known.start, known.positions)
+        return Reader(budget, known.pad, known.start, known.positions, turn=known.turn)
 
     def open(self, taps: Sequence[str]) -> None:
         """Load weights on the device, hook the taps, and find out how texts can be read together."""

@@ -11,6 +11,7 @@ import torch
 
 from actx_core import Batch, ModelError, Sample
 from actx_hf.models import loading
+from actx_hf.models.checking import check_hooks
 from actx_hf.models.config import LoadedConfig
 from actx_hf.models.loaded import Loaded
 
@@ -42,7 +43,11 @@ class Vision(Loaded[LoadedConfig]):
         return loading.image_processor(self.config)
 
     def example(self, batch: int) -> Any:
-        size = self._options.image_size
+        size = getattr(self._options, "image_size", None)
+        if size is None:  # as large as the processor makes them
+            blank = torch.zeros(64, 64, 3, dtype=torch.uint8).numpy()
+            made = self._processor(images=[blank], return_tensors="pt")
+            return {"pixel_values": made["pixel_values"].repeat_interleave(batch, 0)}
         height, width = (size, size) if isinstance(size, int) else size
         return {"pixel_values": torch.zeros(batch, self._options.num_channels, height, width)}
 
@@ -51,6 +56,14 @@ class Vision(Loaded[LoadedConfig]):
         images = [sample.data.convert("RGB") for sample in samples]
         inputs = self._processor(images=images, return_tensors="pt")
         return Batch(self.host({"pixel_values": inputs["pixel_values"]}), range(len(samples)))
+
+    def check(self) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        told = check_hooks(self.config)
+        for name, tap in self.aliases().items():
+            before = f"{found[tap]}; " if tap in found else ""
+            found[tap] = f"{before}{name}: {told[name]}"
+        return found
 
     def aliases(self) -> Mapping[str, str]:
         """Canonical names: ``blocks.3.resid_post`` is ``layers.3`` of a ViT."""

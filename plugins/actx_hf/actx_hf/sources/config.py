@@ -50,6 +50,8 @@ def is_remote(path: Path) -> bool:
 
 def _reference(value: Any, handler: ValidatorFunctionWrapHandler) -> Path:
     """Keep URLs and names on the hub as they are; all else is a path from the pipeline's folder."""
+    if value == "":
+        raise ValueError("expected a data set of the hub, a file, a folder or a URL, found nothing")
     if isinstance(value, str | Path) and is_remote(Path(value)):
         return Path(value)
     path: Path = handler(value)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import datasets
 import fsspec
 from datasets import Dataset, DatasetBuilder, DatasetDict
+from datasets.arrow_writer import SchemaInferenceError
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
@@ -28,6 +32,7 @@ from actx_hf.sources.parts import (
     Part,
     StreamPart,
     TablePart,
+    explained,
     is_utf8,
     undecodable,
 )
@@ -115,6 +120,8 @@ def _builder(config: DatasetsConfig) -> DatasetBuilder:
         builder = _of_file(config, address(path))
     elif path.is_dir():
         builder = _of_name(config, str(path), config.config)
+        if not config.files and not (path / CARD).is_file():
+            _say_what_is_left_out(path, builder)
     elif (path.parent / CARD).is_file() and not config.config:
         builder = _of_name(config, str(path.parent), path.name)
     elif path.is_absolute() or ending(path.name) in FORMATS:
@@ -144,8 +151,31 @@ def _of_file(config: DatasetsConfig, file: str) -> DatasetBuilder:
         )
     if "://" in file:
         _mark(file)  # `datasets` takes a server that cannot be reached for a missing file
-    more = {"sep": "\t"} if kind == ".tsv" else {}
+    more = _reading(config, FORMATS[kind]) | ({"sep": "\t"} if kind == ".tsv" else {})
     return datasets.load_dataset_builder(FORMATS[kind], data_files={config.split: [file]}, **more)
+
+
+def _reading(config: DatasetsConfig, kind: str) -> dict[str, Any]:
+    """How a format is read: of CSV, texts and ids as they stand there; text without byte order mark."""
+    if kind == "csv":
+        return {"converters": dict.fromkeys(filter(None, (config.content, config.id)), str)}
+    return {"encoding": "utf-8-sig"} if kind == "text" else {}
+
+
+def _say_what_is_left_out(folder: Path, builder: DatasetBuilder) -> None:
+    """Warn of files of other formats: `datasets` takes those of the most frequent one."""
+    left = Counter(
+        ending(path.name)
+        for path in folder.rglob("*")
+        if FORMATS.get(ending(path.name), builder.name) != builder.name
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    )
+    if left:
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(left.items()))
+        warnings.warn(
+            f"{folder}: files that are not {builder.name} are left out ({counts}); with files you choose",
+            stacklevel=2,
+        )
 
 
 def _on_hub(config: DatasetsConfig, name: str) -> DatasetBuilder:
@@ -171,12 +201,18 @@ def _with_owner(name: str) -> str:
 
 
 def _of_name(config: DatasetsConfig, name: str, configuration: str) -> DatasetBuilder:
-    return datasets.load_dataset_builder(
-        name,
-        configuration or None,
-        data_files={config.split: list(config.files)} if config.files else None,
-        revision=config.revision or None,
-    )
+    def build(**more: Any) -> DatasetBuilder:
+        return datasets.load_dataset_builder(
+            name,
+            configuration or None,
+            data_files={config.split: list(config.files)} if config.files else None,
+            revision=config.revision or None,
+            **more,
+        )
+
+    builder = build()
+    more = _reading(config, builder.name)
+    return build(**more) if more else builder
 
 
 def _saved(config: DatasetsConfig) -> Dataset | None:
@@ -216,8 +252,12 @@ def _words(error: Exception) -> tuple[str, str]:
     """Message and hint."""
     if isinstance(error, DatasetGenerationError) and isinstance(error.__cause__, Exception):
         return _words(error.__cause__)
-    if isinstance(error, StopIteration):
+    if isinstance(error, StopIteration | SchemaInferenceError) or "corresponds to no data" in str(
+        error
+    ):
         return "expected rows, found none", ""
+    if words := explained(error):
+        return words
     if is_offline(error):
         return "the hub is switched off by HF_HUB_OFFLINE", "unset it, or give a local path"
     if "script" in str(error) and isinstance(error, RuntimeError):
@@ -234,9 +274,10 @@ def _words(error: Exception) -> tuple[str, str]:
 
 def _names(files: Sequence[str]) -> list[str]:
     """The files without the folder that all share."""
-    folders = {file.rpartition("/")[0] for file in files}
-    cut = len(os.path.commonpath(folders)) + 1 if len(folders) > 1 else len(folders.pop()) + 1
-    return [file[cut:] for file in files]
+    parts = [file.split("/") for file in files]
+    levels = zip(*(each[:-1] for each in parts), strict=False)
+    shared = len(list(takewhile(lambda folders: len(set(folders)) == 1, levels)))
+    return ["/".join(each[shared:]) for each in parts]
 
 
 def _identity(files: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets.table import CastError
 
 from actx_core import SourceError
 
@@ -146,6 +147,18 @@ def _require(part: Part, columns: Sequence[str], schema: pa.Schema) -> None:
             raise SourceError(
                 f"expected a column '{name}', as the first file has it", where=part.file
             )
+
+
+def explained(error: BaseException) -> tuple[str, str] | None:
+    """Message and hint for an error of ``datasets`` whose own words help nobody."""
+    if "Compression type zstd not supported" in str(error):
+        return "a package is missing: zstandard", "pip install 'actx-hf[datasets]'"
+    if not isinstance(error, CastError):
+        return None
+    columns = set(error.table_column_names) ^ set(error.requested_column_names)
+    found = f", such as {', '.join(map(repr, sorted(columns)))}" if columns else ""
+    hint = "give each kind of file a source of its own, with files"
+    return f"expected the columns of the first file, found others{found}", hint
 
 
 def is_utf8(error: BaseException) -> bool:

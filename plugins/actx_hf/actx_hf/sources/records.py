@@ -45,7 +45,9 @@ def check_schema(config: DatasetsConfig, schema: pa.Schema) -> None:
 
 def _is_text(kind: pa.DataType) -> bool:
     value = kind.value_type if types.is_dictionary(kind) else kind
-    return bool(types.is_string(value) or types.is_large_string(value))
+    return any(
+        is_kind(value) for is_kind in (types.is_string, types.is_large_string, types.is_string_view)
+    )
 
 
 def _check_messages(name: str, kind: pa.DataType, where: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actx_core import SourceError
-from actx_hf.sources.parts import Part, is_utf8, undecodable
+from actx_hf.sources.parts import Part, explained, is_utf8, undecodable
 from actx_hf.sources.retry import Patience, is_network, patiently, told
 
 if TYPE_CHECKING:
@@ -144,5 +144,7 @@ def _asked(part: Part, question: Callable[[], T]) -> T:
 
 def _unreadable(part: Part, row: int, error: Exception) -> SourceError:
     """What is wrong with a file; where it is not UTF-8, the line is looked for."""
+    if words := explained(error):
+        return SourceError(words[0], where=part.file, hint=words[1])
     found = undecodable(part.file) if is_utf8(error) else None
     return found or SourceError(f"cannot be read after row {row}: {told(error)}", where=part.file)

@@ -48,7 +48,8 @@ class Reader:
     ``budget`` is how many tokens, padding included, one pass may hold. ``pad`` is the id that fills rows up:
     any will do, for a mask or positions tell what is real. ``start`` is the id that a decoder begins with,
     None without an encoder. ``packs`` is whether positions can be given, which keep packed texts apart;
-    ``row`` is how many tokens are packed into one row: attention costs by its square.
+    ``row`` is how many tokens are packed into one row: attention costs by its square. Texts longer than
+    ``turn`` make the model read all of a pass otherwise, None where that does not happen.
     """
 
     budget: int
@@ -56,6 +57,7 @@ class Reader:
     start: int | None = None
     packs: bool = False
     row: int = 128
+    turn: int | None = None
 
 
 def passes(documents: Sequence[Document], scheme: Scheme, reader: Reader) -> list[Pass]:
@@ -63,11 +65,17 @@ def passes(documents: Sequence[Document], scheme: Scheme, reader: Reader) -> lis
     pieces = [(n, piece) for n, document in enumerate(documents) for piece in document.pieces]
     pieces.sort(key=_shorter)  # stable: of equal length in order
     begins = offsets(documents)
-    if scheme == "packed":
-        stacks = _stacks(_rows(pieces, min(reader.row, reader.budget)), reader.budget)
-        return [_packed(stack, begins, reader) for stack in stacks]
-    groups = _buckets(pieces, scheme, reader.budget)
-    return [_padded(group, begins, reader) for group in groups]
+    turn = reader.turn or sum(len(piece.ids) for _, piece in pieces)
+    longer = [each for each in pieces if len(each[1].ids) > turn]
+    found: list[Pass] = []
+    for some in (longer, pieces[len(longer) :]):
+        if scheme == "packed":
+            stacks = _stacks(_rows(some, min(reader.row, reader.budget, turn)), reader.budget)
+            found += [_packed(stack, begins, reader) for stack in stacks]
+        else:
+            groups = _buckets(some, scheme, reader.budget)
+            found += [_padded(group, begins, reader) for group in groups]
+    return found
 
 
 _Pieces = list[tuple[int, Piece]]

@@ -221,6 +221,10 @@ def _roles(
             raise ModelError("the chat template gives other tokens than the text that it renders")
         roles[roles == ASSISTANT] = ""
         roles[np.array(rendered.mask, bool)[order]] = ASSISTANT
+        if spans is not None:  # of a character in several tokens, transformers marks only the first
+            same = (spans[1:] == spans[:-1]).all(1) & (spans[1:, 0] < spans[1:, 1])
+            for row in np.flatnonzero(same) + 1:
+                roles[row] = roles[row - 1]
     elif rendered.spans and spans is None:
         raise ModelError(
             "roles cannot be told: the tokenizer gives no character spans, and the chat template has no"
