@@ -13,6 +13,8 @@ from common import Row, finish, peak_memory
 from actx_core import Pipeline
 
 SAMPLES = 128
+REPEATS = 3
+"""Runs of each size, of which the least peak counts: how far reading is ahead of the model differs."""
 
 
 def run(folder: Path, samples: int) -> None:
@@ -20,7 +22,7 @@ def run(folder: Path, samples: int) -> None:
     pipeline = Pipeline.from_dict(
         {
             "actx": 1,
-            "run": {"out": str(folder / f"run{samples}"), "device": "cpu", "shard_size": 32},
+            "run": {"out": tempfile.mkdtemp(dir=folder), "device": "cpu", "shard_size": 32},
             "source": {"type": "image-folder", "path": str(folder / "images"), "limit": samples},
             "model": {
                 "type": "torchvision",
@@ -54,7 +56,8 @@ def main() -> int:
         for i in range(4 * SAMPLES):
             pixels = rng.integers(0, 256, (300, 400, 3), np.uint8)
             Image.fromarray(pixels).save(folder / "images" / f"{i:05}.jpg")
-        few, many = measure(folder, SAMPLES), measure(folder, 4 * SAMPLES)
+        peaks = [(measure(folder, SAMPLES), measure(folder, 4 * SAMPLES)) for _ in range(REPEATS)]
+        few, many = map(min, zip(*peaks, strict=True))
     rows = [
         Row(f"growth from {SAMPLES} to {4 * SAMPLES} samples", many - few, 50, "MB"),
         Row(f"peak at {SAMPLES} samples", few, unit="MB"),
