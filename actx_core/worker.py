@@ -188,7 +188,7 @@ class Worker:
         loaded: list[Sample] = []
         for position, sample in batch:
             try:
-                loaded.append(replace(sample, data=sample.load()))
+                loaded.append(replace(sample, data=_content(sample)))
             except Exception as error:
                 self._refuse(result, position, sample, error)
         if not loaded:
@@ -303,6 +303,18 @@ def _order(config: PipelineConfig, cell: CellPlan, layout: Layout) -> Order:
     entry = next(s for s in config.sources if s.id == cell.source)
     table = layout.samples(entry.id)
     return order(build_source(entry), entry.id, table, entry.limit, entry.fraction, config.run.seed)
+
+
+def _content(sample: Sample) -> Any:
+    """What a sample holds.
+
+    Python 3.11 before 3.11.8 by chance raises SystemError where two threads parse, as NumPy does with the
+    header of each array (python/cpython#106905): that says nothing of the sample.
+    """
+    try:
+        return sample.load()
+    except SystemError:
+        return sample.load()
 
 
 def _get(source: queue.Queue[Any], stop: threading.Event) -> Any:
