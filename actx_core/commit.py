@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -41,14 +41,15 @@ class _Made:
 class Committer:
     """Writes the shards of one cell.
 
-    ``earlier`` are the receipts that other taps of the cell have: taps that come later must have their rows.
+    ``rows`` are the digests of the row tables that other taps have, by shard and name: taps that come later
+    must have their rows.
     """
 
     layout: Layout
     cell: str
     store: Store[Any]
     specs: Mapping[str, ArraySpec]
-    earlier: Sequence[Receipt] = ()
+    rows: Mapping[tuple[int, str], str] = field(default_factory=dict)
 
     def __call__(self, shard: Shard, buffer: Buffer) -> Receipt:
         """Write arrays and row tables, then the receipt."""
@@ -110,15 +111,15 @@ class Committer:
 
     def _write_table(self, made: _Made, kind: str, columns: Columns) -> None:
         made.rows[kind] = len(next(iter(columns.values())))
-        made.digests[f"{ROWS}{kind}"] = digest = table_digest(columns)
-        before = (r.digests for r in self.earlier if r.shard == made.shard.index)
-        if any(digests.get(f"{ROWS}{kind}", digest) != digest for digests in before):
+        name = f"{ROWS}{kind}"
+        made.digests[name] = digest = table_digest(columns)
+        if self.rows.get((made.shard.index, name), digest) != digest:
             raise ExecutionError(
                 f"shard {made.shard.index}: the rows are not those of the taps extracted before",
                 where=self.cell,
                 hint="the data or the columns have changed: start a new run.out",
             )
-        path = self.layout.part(self.cell, f"{ROWS}{kind}", made.shard.index, ".parquet")
+        path = self.layout.part(self.cell, name, made.shard.index, ".parquet")
         self._write(made, path, lambda temporary: write_table(temporary, columns))
 
     def _write(self, made: _Made, path: Path, write: Callable[[Path], None]) -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from actx_core.config.pipeline import ModelEntry, PipelineConfig, SourceEntry
 from actx_core.errors import ActxError, ConfigError, SourceError
-from actx_core.layout import Layout
-from actx_core.order import order
-from actx_core.plan import build_model, build_source
-from actx_core.results import held
+from actx_core.plan import build_model
+from actx_core.results import order_of
 from actx_core.types import Preview, Sample
 
 if TYPE_CHECKING:
@@ -82,16 +79,7 @@ def _source(
 ) -> tuple[SourcePeek, list[Sample]]:
     import pyarrow as pa
 
-    out = config.run.out
-    found = order(
-        build_source(entry),
-        entry.id,
-        Layout(out).samples(entry.id),
-        entry.limit,
-        entry.fraction,
-        config.run.seed,
-        partial(held, out, entry.id),
-    )
+    found = order_of(config, entry)
     read = (sample for shard in found.shards("", 4096) for _, sample in found.read(shard))
     samples = [_loaded(sample) for sample in islice(read, count)]
     rows = [{"sample": s.id, "replicate": s.replicate, **s.columns} for s in samples]

@@ -9,13 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from actx_core.config.pipeline import PipelineConfig, SourceEntry
 from actx_core.contracts import Store
 from actx_core.errors import StoreError
 from actx_core.files import damaged, read_json, sha256_file
 from actx_core.joins import Join, read_join
 from actx_core.layout import HINT, ROWS, Layout, load_receipts
-from actx_core.order import picked
-from actx_core.plan import CellPlan
+from actx_core.order import Order, order, picked
+from actx_core.plan import CellPlan, build_source
 from actx_core.registry import registry
 from actx_core.tables import read_table
 from actx_core.tap_array import Segment, TapArray
@@ -207,9 +208,15 @@ class Run(Mapping[str, TapArray]):
         return [read_join(base / wish["path"], wish.get("on", "sample")) for wish in wishes]
 
 
-def held(path: Path, source: str) -> set[int]:
-    """``Run.held`` of a folder that may hold no run yet."""
-    return open_run(path).held(source) if Layout(path).plan.exists() else set()
+def order_of(config: PipelineConfig, source: SourceEntry) -> Order:
+    """The samples of a source in the order of the pipeline's run, which may not have begun."""
+    layout, seed = Layout(config.run.out), config.run.seed
+
+    def held() -> set[int]:
+        return open_run(layout.root).held(source.id) if layout.plan.exists() else set()
+
+    table = layout.samples(source.id)
+    return order(build_source(source), source.id, table, source.limit, source.fraction, seed, held)
 
 
 def open_run(path: str | Path) -> Run:

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,17 @@ from actx_core.joins import read_join
 from actx_core.layout import HINT, Layout, load_receipts
 from actx_core.lock import lock
 from actx_core.manifest import reopen_manifest, write_manifest
-from actx_core.order import Order, freeze, order, picked
+from actx_core.order import Order, freeze, picked
 from actx_core.plan import (
     CellPlan,
     Plan,
     Resolved,
-    build_source,
     free_disk,
     plan_cell,
     resolve,
 )
 from actx_core.registry import registry
-from actx_core.results import Run, held, open_run
+from actx_core.results import Run, open_run, order_of
 from actx_core.summary import report_run, troubles
 from actx_core.types import Job, Progress, Receipt, Shard, Stage
 from actx_core.units import size
@@ -64,18 +62,7 @@ class Pipeline:
         """What the pipeline will do. Loads no weights, writes nothing."""
         config = self.config
         stored = self._stored()
-        orders = {
-            s.id: order(
-                build_source(s),
-                s.id,
-                self.layout.samples(s.id),
-                s.limit,
-                s.fraction,
-                config.run.seed,
-                partial(held, self.layout.root, s.id),
-            )
-            for s in config.sources
-        }
+        orders = {s.id: order_of(config, s) for s in config.sources}
         found: dict[str, Resolved] = {}
 
         def once(model: ModelEntry) -> Resolved:

@@ -26,7 +26,7 @@ from actx_core.contracts import Store
 from actx_core.errors import ActxError, ExecutionError, ModelError, SourceError
 from actx_core.extract import Extraction, Want
 from actx_core.files import read_json, write_json
-from actx_core.layout import HINT, Layout, load_receipts
+from actx_core.layout import HINT, ROWS, Layout, load_receipts
 from actx_core.memory import keep_freed_memory
 from actx_core.order import Order, order
 from actx_core.plan import CellPlan, build_model, build_source
@@ -73,9 +73,14 @@ class Worker:
         receipts = load_receipts(self.layout) if more else ()
         earlier = [r for r in receipts if r.cell == self.cell.id]
         self.left = {(r.shard, s.position) for r in earlier for s in r.skipped}
-        self.commit = Committer(
-            self.layout, self.cell.id, build_store(config.store), self.specs, earlier
-        )
+        rows = {
+            (r.shard, name): digest
+            for r in earlier
+            for name, digest in r.digests.items()
+            if name.startswith(ROWS)
+        }
+        store = build_store(config.store)
+        self.commit = Committer(self.layout, self.cell.id, store, self.specs, rows)
         self.extraction = Extraction(
             build_model(model),
             {
